@@ -1,0 +1,165 @@
+import SystemPackage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// A failure to create or write an output.
+public struct OutputError: Error, Hashable, Sendable, CustomStringConvertible {
+  public enum Step: String, Hashable, Sendable {
+    case create, write, sync, rename, freeSpace
+  }
+  public var path: String
+  public var step: Step
+  public var reason: String
+
+  public init(path: String, step: Step, reason: String) {
+    self.path = path
+    self.step = step
+    self.reason = reason
+  }
+
+  public var description: String {
+    let verb =
+      switch step {
+      case .create: "cannot create"
+      case .write: "cannot write"
+      case .sync: "cannot sync"
+      case .rename: "cannot rename to"
+      case .freeSpace: "not enough free disk space for"
+      }
+    return "\(verb) \(printable(path)): \(reason)"
+  }
+}
+
+/// A file that appears under its final name only when it is complete.
+///
+/// Bytes go to a hidden neighbour (`.NAME.ingot-PID.partial`), at any position and from any thread;
+/// `commit` syncs it, renames it and syncs the folder. Without `commit`, `discard` (or `deinit`)
+/// removes the neighbour, and a file that already had the final name is untouched.
+public final class OutputFile: Sendable {
+  public let path: String
+  public let temporaryPath: String
+  private let descriptor: FileDescriptor
+  private let state = Guarded(State.open)
+  private enum State { case open, closed }
+
+  public init(_ path: String) throws(OutputError) {
+    self.path = path
+    let final = FilePath(path)
+    guard let name = final.lastComponent?.string else {
+      throw OutputError(path: path, step: .create, reason: "not a file name")
+    }
+    let folder = final.removingLastComponent()
+    temporaryPath = folder.appending(".\(name).ingot-\(getpid()).partial").string
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+      throw OutputError(path: path, step: .create, reason: "exists and is not a regular file")
+    }
+    do {
+      descriptor = try FileDescriptor.open(
+        FilePath(temporaryPath), .readWrite,
+        options: [.create, .exclusiveCreate, .closeOnExec],
+        permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    } catch {
+      throw OutputError(path: path, step: .create, reason: "\(error)")
+    }
+  }
+
+  deinit { discard() }
+
+  /// Writes all of `bytes` at `offset`. Safe from any thread.
+  public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(OutputError) {
+    var done = 0
+    while done < bytes.count {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+      do {
+        let written = try descriptor.write(
+          toAbsoluteOffset: Int64(offset) + Int64(done), rest, retryOnInterrupt: true)
+        if written == 0 { throw Errno.ioError }
+        done += written
+      } catch {
+        throw OutputError(path: path, step: .write, reason: "\(error)")
+      }
+    }
+  }
+
+  /// Starts writing a finished range to disk, so that `commit` has less to wait for.
+  public func startWriteBack(at offset: UInt64, byteCount: UInt64) {
+    #if canImport(Glibc) || canImport(Musl)
+      // Linux begins asynchronous write-back of dirty pages on this advice and drops clean ones.
+      _ = posix_fadvise(
+        descriptor.rawValue, off_t(offset), off_t(byteCount), POSIX_FADV_DONTNEED)
+    #endif
+  }
+
+  /// Sets the length of the file; what no `write` reached reads as zero.
+  public func setByteCount(_ byteCount: UInt64) throws(OutputError) {
+    if ftruncate(descriptor.rawValue, off_t(byteCount)) != 0 {
+      throw OutputError(
+        path: path, step: .write, reason: Errno(rawValue: errno).description)
+    }
+  }
+
+  /// Makes the bytes durable without giving the file its name yet.
+  public func sync() throws(OutputError) {
+    while fsync(descriptor.rawValue) != 0 {
+      let code = Errno(rawValue: errno)
+      if code != .interrupted {
+        throw OutputError(path: path, step: .sync, reason: code.description)
+      }
+    }
+  }
+
+  /// Gives the synced file its final name and makes the name durable.
+  public func commit() throws(OutputError) {
+    try sync()
+    guard state.exchange(.closed) == .open else {
+      preconditionFailure("commit after commit or discard")
+    }
+    if rename(temporaryPath, path) != 0 {
+      let code = Errno(rawValue: errno)
+      unlink(temporaryPath)
+      try? descriptor.close()
+      throw OutputError(path: path, step: .rename, reason: code.description)
+    }
+    try? descriptor.close()
+    try Self.syncFolder(of: path)
+  }
+
+  /// Removes the unfinished file. Does nothing after `commit`.
+  public func discard() {
+    guard state.exchange(.closed) == .open else { return }
+    unlink(temporaryPath)
+    try? descriptor.close()
+  }
+
+  /// Free bytes that an unprivileged user may write in the folder of `path`.
+  public static func freeByteCount(inFolderOf path: String) -> UInt64? {
+    var status = statvfs()
+    guard statvfs(folder(of: path), &status) == 0 else { return nil }
+    let (bytes, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(
+      by: UInt64(status.f_frsize))
+    return overflow ? nil : bytes
+  }
+
+  private static func folder(of path: String) -> String {
+    let folder = FilePath(path).removingLastComponent().string
+    return folder.isEmpty ? "." : folder
+  }
+
+  private static func syncFolder(of path: String) throws(OutputError) {
+    do {
+      let folder = try FileDescriptor.open(FilePath(Self.folder(of: path)), .readOnly)
+      defer { try? folder.close() }
+      // Some file systems refuse to sync a folder; the rename itself has happened.
+      _ = fsync(folder.rawValue)
+    } catch {
+      throw OutputError(path: path, step: .sync, reason: "folder: \(error)")
+    }
+  }
+}

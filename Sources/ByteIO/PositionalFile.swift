@@ -1,0 +1,169 @@
+import SystemPackage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// A regular file that is read at positions; it has no file position, so any thread may read.
+///
+/// Inputs are never mapped: a mapped file that is truncated while being read kills the process.
+public final class PositionalFile: Sendable {
+  /// What `fstat` said when the file was opened; a later difference means that it was changed.
+  public struct Identity: Hashable, Sendable {
+    public var device: UInt64
+    public var inode: UInt64
+    public var byteCount: UInt64
+    public var modifiedSeconds: Int64
+    public var modifiedNanoseconds: Int64
+  }
+
+  public let path: String
+  public let identity: Identity
+  private let descriptor: FileDescriptor
+
+  public var byteCount: UInt64 { identity.byteCount }
+
+  /// Opens a regular file for reading. Links are followed; pipes, devices and folders are refused.
+  public init(_ path: String) throws(FormatError) {
+    self.path = path
+    do {
+      // Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
+      descriptor = try FileDescriptor.open(
+        FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
+    } catch {
+      throw Self.failure(path, error)
+    }
+    do {
+      identity = try Self.identify(path, descriptor)
+    } catch {
+      try? descriptor.close()
+      throw error
+    }
+  }
+
+  deinit { try? descriptor.close() }
+
+  /// Fills `buffer` from `offset`. Short reads and interruptions are continued.
+  ///
+  /// - Throws: `FormatError.truncated` when the file ends first.
+  public func read(
+    at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, field: String = "data"
+  ) throws(FormatError) {
+    let (end, overflow) = offset.addingReportingOverflow(UInt64(buffer.count))
+    if overflow || end > byteCount {
+      throw FormatError(
+        file: path, fileOffset: offset, field: field,
+        reason: .truncated(
+          needed: UInt64(buffer.count), available: byteCount > offset ? byteCount - offset : 0))
+    }
+    var done = 0
+    while done < buffer.count {
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+      let got: Int
+      do {
+        got = try descriptor.read(
+          fromAbsoluteOffset: Int64(offset) + Int64(done), into: rest, retryOnInterrupt: true)
+      } catch {
+        throw Self.failure(path, error, offset: offset + UInt64(done), field: field)
+      }
+      if got == 0 {
+        throw FormatError(
+          file: path, fileOffset: offset + UInt64(done), field: field,
+          reason: .truncated(needed: UInt64(buffer.count - done), available: 0),
+          advice: "the file became shorter while it was being read")
+      }
+      done += got
+    }
+  }
+
+  /// Reads `count` bytes into a new array. `count` must already have been checked against a limit.
+  public func read(at offset: UInt64, count: Int, field: String = "data") throws(FormatError)
+    -> [UInt8]
+  {
+    precondition(count >= 0)
+    guard UInt64(count) <= byteCount, offset <= byteCount - UInt64(count) else {
+      throw FormatError(
+        file: path, fileOffset: offset, field: field,
+        reason: .truncated(
+          needed: UInt64(count), available: byteCount > offset ? byteCount - offset : 0))
+    }
+    var failure: FormatError?
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initializedCount in
+      do throws(FormatError) {
+        let target = UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)
+        try read(at: offset, into: target, field: field)
+        initializedCount = count
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+
+  /// Reads a whole small file, refusing one larger than `limit` bytes.
+  public static func readAll(_ path: String, limit: UInt64, field: String = "file")
+    throws(FormatError) -> [UInt8]
+  {
+    let file = try PositionalFile(path)
+    guard file.byteCount <= limit else {
+      throw FormatError(
+        file: path, field: field,
+        reason: .outOfRange(found: "\(file.byteCount) bytes", allowed: "at most \(limit) bytes"))
+    }
+    return try file.read(at: 0, count: Int(file.byteCount), field: field)
+  }
+
+  /// Throws when the file is no longer what it was when it was opened.
+  public func checkUnchanged() throws(FormatError) {
+    guard try Self.identify(path, descriptor) == identity else {
+      throw FormatError(
+        file: path, field: "file", reason: .inconsistent("was changed while it was being read"),
+        advice: "wait until the download is complete, then start again")
+    }
+  }
+
+  /// Tells the system that these bytes will be wanted soon.
+  public func prefetch(at offset: UInt64, byteCount: Int) {
+    #if canImport(Glibc) || canImport(Musl)
+      _ = posix_fadvise(descriptor.rawValue, off_t(offset), off_t(byteCount), POSIX_FADV_WILLNEED)
+    #endif
+  }
+
+  private static func identify(_ path: String, _ descriptor: FileDescriptor) throws(FormatError)
+    -> Identity
+  {
+    var status = stat()
+    guard fstat(descriptor.rawValue, &status) == 0 else {
+      throw failure(path, Errno(rawValue: errno))
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      let kind = status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "a device, pipe or socket"
+      throw FormatError(
+        file: path, field: "file", reason: .unsupported(found: kind, allowed: "a regular file"))
+    }
+    #if canImport(Darwin)
+      let modified = status.st_mtimespec
+    #else
+      let modified = status.st_mtim
+    #endif
+    return Identity(
+      device: UInt64(truncatingIfNeeded: status.st_dev),
+      inode: UInt64(truncatingIfNeeded: status.st_ino), byteCount: UInt64(status.st_size),
+      modifiedSeconds: Int64(modified.tv_sec), modifiedNanoseconds: Int64(modified.tv_nsec))
+  }
+
+  private static func failure(
+    _ path: String, _ error: any Error, offset: UInt64? = nil, field: String = "file"
+  ) -> FormatError {
+    let code = error as? Errno ?? .ioError
+    let reason: FormatError.Reason =
+      code == .noSuchFileOrDirectory || code == .notDirectory
+      ? .fileNotFound : .readFailed(errno: code.rawValue, description: code.description)
+    return FormatError(file: path, fileOffset: offset, field: field, reason: reason)
+  }
+}
