@@ -50,7 +50,8 @@ let package = Package(
         "Ingot", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
-    .target(name: "TestSupport", dependencies: ["ByteIO", "StrictJSON"], path: "Tests/TestSupport"),
+    .target(
+      name: "TestSupport", dependencies: ["ByteIO", "StrictJSON"], path: "Tests/TestSupport"),
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "TestSupport"]),
     .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON", "TestSupport"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),

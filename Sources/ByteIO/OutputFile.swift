@@ -72,7 +72,7 @@ public final class OutputFile: Sendable {
 
   deinit { discard() }
 
-  /// Writes all of `bytes` at `offset`. Safe from any thread.
+  /// Writes all of `bytes` at `offset`; safe from any thread.
   public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(OutputError) {
     var done = 0
     while done < bytes.count {
@@ -131,7 +131,7 @@ public final class OutputFile: Sendable {
     try Self.syncFolder(of: path)
   }
 
-  /// Removes the unfinished file. Does nothing after `commit`.
+  /// Removes the unfinished file; does nothing after `commit`.
   public func discard() {
     guard state.exchange(.closed) == .open else { return }
     unlink(temporaryPath)

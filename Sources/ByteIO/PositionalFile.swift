@@ -27,7 +27,9 @@ public final class PositionalFile: Sendable {
 
   public var byteCount: UInt64 { identity.byteCount }
 
-  /// Opens a regular file for reading. Links are followed; pipes, devices and folders are refused.
+  /// Opens a regular file for reading.
+  ///
+  /// Links are followed; pipes, devices and folders are refused.
   public init(_ path: String) throws(FormatError) {
     self.path = path
     do {
@@ -47,7 +49,7 @@ public final class PositionalFile: Sendable {
 
   deinit { try? descriptor.close() }
 
-  /// Fills `buffer` from `offset`. Short reads and interruptions are continued.
+  /// Fills `buffer` from `offset`; short reads and interruptions are continued.
   ///
   /// - Throws: `FormatError.truncated` when the file ends first.
   public func read(
@@ -80,7 +82,7 @@ public final class PositionalFile: Sendable {
     }
   }
 
-  /// Reads `count` bytes into a new array. `count` must already have been checked against a limit.
+  /// Reads `count` bytes, already checked against a limit, into a new array.
   public func read(at offset: UInt64, count: Int, field: String = "data") throws(FormatError)
     -> [UInt8]
   {

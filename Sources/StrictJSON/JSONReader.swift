@@ -58,8 +58,9 @@ public struct JSONReader {
     }
   }
 
-  /// Enters an object. `rejectingDuplicates: false` is for objects with many keys whose caller
-  /// detects duplicates itself.
+  /// Enters an object.
+  ///
+  /// `rejectingDuplicates: false` is for objects with many keys whose caller detects duplicates.
   public mutating func beginObject(_ field: String = "json", rejectingDuplicates: Bool = true)
     throws(FormatError)
   {

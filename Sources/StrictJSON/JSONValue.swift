@@ -11,7 +11,9 @@ public struct JSONNumber: Hashable, Sendable {
   public var double: Double { Double(text) ?? .nan }
 }
 
-/// A small document as a tree. Large ones are read with `JSONReader`.
+/// A small document as a tree.
+///
+/// Large ones are read with `JSONReader`.
 public enum JSONValue: Hashable, Sendable {
   case null
   case bool(Bool)

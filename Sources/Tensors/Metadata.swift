@@ -38,7 +38,9 @@ public enum MetadataArray: Hashable, Sendable {
   }
 }
 
-/// Many byte strings in one allocation. Not necessarily UTF-8: old files hold raw bytes.
+/// Many byte strings in one allocation.
+///
+/// Not necessarily UTF-8: old files hold raw bytes.
 public struct StringTable: Hashable, Sendable, RandomAccessCollection {
   public private(set) var bytes: [UInt8] = []
   /// End of string `i` in `bytes`; it starts where the one before ends.
