@@ -1,0 +1,143 @@
+import ByteIO
+import Planning
+import Quantizers
+import Synchronization
+import Tensors
+
+/// Everything that the workers of one conversion share; immutable but for its counters.
+final class ConversionJob: Sendable {
+  let plan: ConversionPlan
+  let source: any TensorSource
+  let inputs: [TensorDescriptor]
+  let importance: [ExactString: [Float]]
+  let kernels: KernelTable
+  let schedule: ChunkSchedule
+  let outputs: [OutputFile]
+  let allowsNonFinite: Bool
+
+  /// Chunks handed out so far.
+  let nextChunk = Atomic(0)
+  let finishedSourceBytes = Atomic(0)
+  /// The failure of the lowest chunk. Chunks are handed out in order and always finished, so this
+  /// is the same failure at every thread count.
+  let failure = Guarded<(chunk: Int, error: any Error)?>(nil)
+
+  init(
+    plan: ConversionPlan, source: any TensorSource, importance: [ExactString: [Float]],
+    kernels: KernelTable, schedule: ChunkSchedule, outputs: [OutputFile], allowsNonFinite: Bool
+  ) {
+    self.plan = plan
+    self.source = source
+    inputs = source.tensors
+    self.importance = importance
+    self.kernels = kernels
+    self.schedule = schedule
+    self.outputs = outputs
+    self.allowsNonFinite = allowsNonFinite
+  }
+
+  /// An error about one weight, in the input's own coordinates.
+  func error(
+    about tensor: ConversionPlan.Tensor, row: Int, column: Int, reason: FormatError.Reason,
+    advice: String
+  ) -> FormatError {
+    guard case .input(let index) = tensor.source else {
+      return FormatError(file: "generated", field: tensor.name.string, reason: reason)
+    }
+    let input = inputs[index]
+    let sourceRow = tensor.transform.sourceRow(forOutputRow: row, rowCount: tensor.rowCount)
+    let file = input.regions.first.map { source.files[$0.file] } ?? ""
+    return FormatError(
+      file: file, field: "tensor \(input.name), row \(sourceRow), column \(column)",
+      reason: reason, advice: advice)
+  }
+
+  func record(_ error: any Error, chunk: Int) {
+    failure.withLock { failure in
+      if let known = failure, known.chunk <= chunk { return }
+      failure = (chunk, error)
+    }
+  }
+}
+
+/// What the caller sees of a running conversion.
+public struct ConversionProgress: Sendable {
+  /// Bytes of finished output tensors and of all of them.
+  public var finishedByteCount: UInt64
+  public var totalByteCount: UInt64
+}
+
+/// A conversion that was stopped by a signal; nothing was left behind.
+public struct ConversionCancelled: Error, Sendable {
+  public init() {}
+}
+
+/// Carries out a plan: every chunk of rows is read, converted and written by whichever thread has
+/// it, at the offset that the plan gives.
+package struct Conversion: Sendable {
+  package var plan: ConversionPlan
+  package var source: any TensorSource
+  /// Importance rows by tensor name: `experts × columns` values each.
+  package var importance: [ExactString: [Float]]
+  package var kernels: KernelTable
+  package var threadCount: Int
+  package var weightsPerChunk: Int
+  package var allowsNonFinite: Bool
+  package var cancellation = CancellationFlag()
+
+  /// Weights per chunk where memory allows: F32 rows of half a mebibyte stay in the L2 cache.
+  package static let preferredWeightsPerChunk = 1 << 17
+
+  /// Writes all outputs and gives them their names when every one is complete.
+  ///
+  /// - Throws: `FormatError` about the input, `OutputError`, or `ConversionCancelled`; no output
+  ///   file is left then, and an old file of that name is as it was.
+  package func run(progress: (@Sendable (ConversionProgress) -> Void)? = nil) throws {
+    let schedule = ChunkSchedule(plan, weightsPerChunk: weightsPerChunk)
+    var outputs: [OutputFile] = []
+    for output in plan.outputs {
+      let file = try OutputFile(output.path)
+      outputs.append(file)
+      try file.setByteCount(output.byteCount)
+      try output.header.withUnsafeBytes { header in try file.write(header, at: 0) }
+    }
+    let job = ConversionJob(
+      plan: plan, source: source, importance: importance, kernels: kernels, schedule: schedule,
+      outputs: outputs, allowsNonFinite: allowsNonFinite)
+    let total = plan.tensorByteCount
+    let cancellation = cancellation
+
+    WorkerThreads.run(count: max(1, min(threadCount, schedule.chunkCount))) { _ in
+      var worker = ChunkWorker(job)
+      while true {
+        let index = job.nextChunk.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard index < schedule.chunkCount, !cancellation.isCancelled,
+          job.failure.withLock({ $0 == nil })
+        else { return }
+        let chunk = schedule[index]
+        do {
+          try worker.run(chunk)
+        } catch {
+          job.record(error, chunk: index)
+          return
+        }
+        let tensor = job.plan.tensors[chunk.tensor]
+        let bytes = tensor.type.byteCount(weightCount: chunk.weightCount) ?? 0
+        let done = job.finishedSourceBytes.wrappingAdd(bytes, ordering: .relaxed).newValue
+        progress?(ConversionProgress(finishedByteCount: UInt64(done), totalByteCount: total))
+      }
+    }
+
+    do {
+      if let failure = job.failure.withLock({ $0?.error }) { throw failure }
+      if cancellation.isCancelled { throw ConversionCancelled() }
+      try source.checkUnchanged()
+      for output in outputs { try output.sync() }
+      if cancellation.isCancelled { throw ConversionCancelled() }
+      for output in outputs { try output.commit() }
+    } catch {
+      for output in outputs { output.discard() }
+      throw error
+    }
+  }
+}

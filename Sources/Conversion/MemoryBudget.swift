@@ -1,0 +1,46 @@
+import Planning
+
+/// How many threads and how large chunks a memory limit allows.
+package struct MemoryBudget: Sendable {
+  package var threadCount: Int
+  package var weightsPerChunk: Int
+
+  /// The limit is below what the smallest possible run of this plan needs.
+  package struct TooSmall: Error, Sendable, CustomStringConvertible {
+    package var limit: UInt64
+    package var needed: UInt64
+    package var description: String {
+      """
+      --memory-limit \(limit) bytes is too small: this conversion needs at least \(needed) bytes \
+      (\((needed + 1_048_575) >> 20) MiB)
+      """
+    }
+  }
+
+  /// Thread stacks, allocator slack and the run-time library's own growth, per thread and once.
+  static let bytesPerThread = 256 << 10
+  static let slack = 4 << 20
+
+  /// - Parameters:
+  ///   - used: resident bytes of the process now, with the plan in memory.
+  ///   - peak: the most it ever had; a plan that already took more than the limit is refused.
+  package init(
+    plan: ConversionPlan, limit: UInt64, threadCount wanted: Int, used: UInt64, peak: UInt64
+  ) throws(TooSmall) {
+    let smallest = max(ChunkSchedule.smallestWeightLimit(plan), 1 << 12)
+    func bytes(_ threads: Int, _ weights: Int) -> UInt64 {
+      let buffers = ChunkWorker.bufferByteCount(plan, weightLimit: weights)
+      return used + UInt64(Self.slack) + UInt64(threads) * UInt64(buffers + Self.bytesPerThread)
+    }
+    let needed = max(peak, bytes(1, smallest))
+    guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }
+
+    // Fewer weights per chunk cost little; fewer threads cost much: shrink chunks first.
+    var threads = max(1, wanted)
+    while threads > 1, bytes(threads, smallest) > limit { threads -= 1 }
+    var weights = max(Conversion.preferredWeightsPerChunk, smallest)
+    while weights > smallest, bytes(threads, weights) > limit { weights = max(smallest, weights / 2) }
+    threadCount = threads
+    weightsPerChunk = weights
+  }
+}

@@ -1,0 +1,92 @@
+import Architectures
+import ByteIO
+import Tensors
+
+/// What a conversion will do, made from headers alone: every output tensor's source, transform,
+/// type, file and offset.
+///
+/// With the plan known, any thread may write any rows at their final place, in any order.
+public struct ConversionPlan: Sendable {
+  /// Where an output tensor's numbers come from.
+  public enum Source: Hashable, Sendable {
+    /// Index into the input's tensors.
+    case input(Int)
+    /// Index into `generated`: computed from the configuration.
+    case generated(Int)
+  }
+
+  public struct Tensor: Sendable {
+    public var name: ExactString
+    public var shape: Shape
+    public var source: Source
+    /// As the input stores it; F32 for generated tensors.
+    public var sourceType: TensorType
+    public var type: TensorType
+    package var transform: RowTransform
+    /// Index into `outputs`.
+    public var output: Int
+    /// Absolute position in that file.
+    public var fileOffset: UInt64
+    public var byteCount: Int
+    /// Name of the importance entry that guides the quantizer.
+    public var importance: ExactString?
+    /// The type that the recipe asked for, where the row length does not allow it.
+    public var fallbackFrom: TensorType?
+
+    public var elementCount: Int { shape.checkedElementCount ?? 0 }
+    /// Entries of a row; a permuted vector counts as rows of one entry.
+    public var columnCount: Int {
+      shape.rank == 1 && transform != .identity ? 1 : shape.columnCount
+    }
+    public var rowCount: Int { columnCount == 0 ? 0 : elementCount / columnCount }
+    /// Rows that share one importance row: those of one expert.
+    public var rowsPerExpert: Int {
+      shape.rank < 3 ? rowCount : shape.dimensions[shape.rank - 2]
+    }
+    /// Bytes already have their final form: no arithmetic, only a copy.
+    public var isPlainCopy: Bool { sourceType == type }
+  }
+
+  /// One file to be written.
+  public struct Output: Sendable {
+    public var path: String
+    /// The file's bytes from its start to its first tensor.
+    public var header: [UInt8]
+    public var byteCount: UInt64
+  }
+
+  public var outputs: [Output]
+  public var tensors: [Tensor]
+  /// Values of generated tensors, by `Source.generated`.
+  public var generated: [[Float]]
+  /// Name of the recipe, for example `Q4_K_M`.
+  public var recipe: String
+  /// Paths of all files that will be read for tensors.
+  public var inputs: [String]
+  /// One-line remarks for the user.
+  public var notes: [String]
+}
+
+extension ConversionPlan {
+  /// Bytes of all files together.
+  public var totalByteCount: UInt64 { outputs.reduce(0) { $0 + $1.byteCount } }
+  /// Bytes of tensor data without headers and padding.
+  public var tensorByteCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.byteCount) } }
+  public var weightCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.elementCount) } }
+  /// 8 × tensor bytes / weights, over all tensors.
+  public var bitsPerWeight: Double {
+    weightCount == 0 ? 0 : Double(tensorByteCount) * 8 / Double(weightCount)
+  }
+
+  /// Tensors, weights and bytes of each type, largest first.
+  public var typeTotals: [(type: TensorType, tensors: Int, weights: UInt64, bytes: UInt64)] {
+    var totals: [TensorType: (tensors: Int, weights: UInt64, bytes: UInt64)] = [:]
+    for tensor in tensors {
+      totals[tensor.type, default: (0, 0, 0)].tensors += 1
+      totals[tensor.type, default: (0, 0, 0)].weights += UInt64(tensor.elementCount)
+      totals[tensor.type, default: (0, 0, 0)].bytes += UInt64(tensor.byteCount)
+    }
+    return totals.map { ($0.key, $0.value.tensors, $0.value.weights, $0.value.bytes) }
+      .sorted { ($0.bytes, $1.type.name) > ($1.bytes, $0.type.name) }
+  }
+}
