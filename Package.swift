@@ -51,7 +51,10 @@ let package = Package(
       ]),
 
     .target(
-      name: "TestSupport", dependencies: ["ByteIO", "StrictJSON"], path: "Tests/TestSupport"),
+      name: "TestSupport",
+      dependencies: [
+        "ByteIO", "StrictJSON", .product(name: "SystemPackage", package: "swift-system"),
+      ], path: "Tests/TestSupport"),
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "TestSupport"]),
     .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON", "TestSupport"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),

@@ -28,7 +28,8 @@ public enum ProcessMemory {
         defer { fclose(file) }
         var buffer = [CChar](repeating: 0, count: 256)
         if fgets(&buffer, Int32(buffer.count), file) != nil {
-          let text = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+          let text = String(
+            decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
           let fields = text.split(separator: " ")
           if fields.count > 1, let pages = UInt64(fields[1]) {
             return pages * UInt64(sysconf(Int32(_SC_PAGESIZE)))

@@ -93,7 +93,9 @@ struct ChunkSchedule: Sendable {
   private static func columnsPerChunk(_ tensor: ConversionPlan.Tensor, _ weightsPerChunk: Int)
     -> Int
   {
-    if tensor.columnCount <= weightsPerChunk || tensor.type.needsWholeRows { return tensor.columnCount }
+    if tensor.columnCount <= weightsPerChunk || tensor.type.needsWholeRows {
+      return tensor.columnCount
+    }
     // Powers of two throughout, so the larger block is the common multiple.
     let unit = max(tensor.type.weightsPerBlock, tensor.sourceType.weightsPerBlock)
     return min(tensor.columnCount, max(unit, weightsPerChunk / unit * unit))

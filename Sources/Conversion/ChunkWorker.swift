@@ -208,7 +208,8 @@ struct ChunkWorker: ~Copyable {
   }
 
   /// A weight that a half-precision scale cannot hold becomes infinity: never write that.
-  private func checkScales(_ chunk: Chunk, of tensor: ConversionPlan.Tensor, byteCount: Int) throws {
+  private func checkScales(_ chunk: Chunk, of tensor: ConversionPlan.Tensor, byteCount: Int) throws
+  {
     guard !job.allowsNonFinite, let target = blocks.baseAddress,
       let block = job.kernels.firstInvalidBlock(
         tensor.type, blocks: target, blockCount: byteCount / tensor.type.bytesPerBlock)

@@ -39,7 +39,9 @@ package struct MemoryBudget: Sendable {
     var threads = max(1, wanted)
     while threads > 1, bytes(threads, smallest) > limit { threads -= 1 }
     var weights = max(Conversion.preferredWeightsPerChunk, smallest)
-    while weights > smallest, bytes(threads, weights) > limit { weights = max(smallest, weights / 2) }
+    while weights > smallest, bytes(threads, weights) > limit {
+      weights = max(smallest, weights / 2)
+    }
     threadCount = threads
     weightsPerChunk = weights
   }
