@@ -1,0 +1,93 @@
+@_exported import ByteIO
+@_exported import Conversion
+@_exported import Planning
+@_exported import Tensors
+import Quantizers
+
+/// Version of this release; stored in archives as `ingot.version`.
+public let ingotVersion = "0.1.0"
+
+/// Converts a checkpoint or an archive to a GGUF archive.
+///
+///     var converter = try Converter(
+///       checkpoint: "Llama-3.1-8B", output: "llama.gguf", recipe: Recipe())
+///     print(converter.plan.table)
+///     let summary = try converter.run()
+public struct Converter: Sendable {
+  /// Resident memory that a conversion stays below unless told otherwise.
+  public static let defaultMemoryLimit: UInt64 = 512_000_000
+  public static var defaultThreadCount: Int { ProcessMemory.processorCount }
+  /// Names of the stock mixes, for help texts and completions.
+  public static var mixNames: [String] { StockMix.all.map(\.name) }
+
+  /// Made from headers alone; nothing has been written.
+  public let plan: ConversionPlan
+  public var threadCount = Converter.defaultThreadCount
+  public var memoryLimit = Converter.defaultMemoryLimit
+  private let inputs: PlannedInputs
+
+  /// Opens the input, reads its headers, and plans.
+  ///
+  /// - Throws: `FormatError` about the input, or `UsageError` about the recipe.
+  public init(checkpoint: String, output: String, recipe: Recipe = Recipe()) throws {
+    (plan, inputs) = try makePlan(
+      checkpoint: checkpoint, output: output, recipe: recipe, version: ingotVersion)
+  }
+
+  /// Carries out the plan.
+  ///
+  /// - Throws: `FormatError` about the input's contents, `OutputError`, `UsageError` when the
+  ///   memory limit is too small, or `ConversionCancelled`. No output is left then.
+  public func run(
+    cancellation: CancellationFlag = CancellationFlag(),
+    progress: (@Sendable (ConversionProgress) -> Void)? = nil
+  ) throws -> ConversionSummary {
+    let start = ContinuousClock.now
+    try checkDiskSpace()
+    let budget: MemoryBudget
+    do {
+      budget = try MemoryBudget(
+        plan: plan, limit: memoryLimit, threadCount: threadCount,
+        used: ProcessMemory.residentByteCount, peak: ProcessMemory.peakResidentByteCount)
+    } catch {
+      throw UsageError("\(error)")
+    }
+    let conversion = Conversion(
+      plan: plan, source: inputs.source, importance: inputs.importance,
+      kernels: try KernelTable.chosen(), threadCount: budget.threadCount,
+      weightsPerChunk: budget.weightsPerChunk, allowsNonFinite: inputs.allowsNonFinite,
+      cancellation: cancellation)
+    try conversion.run(progress: progress)
+    return ConversionSummary(plan: plan, elapsed: ContinuousClock.now - start)
+  }
+
+  private func checkDiskSpace() throws(OutputError) {
+    guard let first = plan.outputs.first,
+      let free = OutputFile.freeByteCount(inFolderOf: first.path), free < plan.totalByteCount
+    else { return }
+    throw OutputError(
+      path: first.path, step: .freeSpace,
+      reason: "needs \(plan.totalByteCount) bytes, \(free) are free")
+  }
+}
+
+/// What a finished conversion did.
+public struct ConversionSummary: Sendable {
+  public var outputs: [String]
+  public var byteCount: UInt64
+  public var tensorCount: Int
+  public var weightCount: UInt64
+  public var bitsPerWeight: Double
+  public var elapsed: Duration
+  public var peakResidentByteCount: UInt64
+
+  init(plan: ConversionPlan, elapsed: Duration) {
+    outputs = plan.outputs.map(\.path)
+    byteCount = plan.totalByteCount
+    tensorCount = plan.tensors.count
+    weightCount = plan.weightCount
+    bitsPerWeight = plan.bitsPerWeight
+    self.elapsed = elapsed
+    peakResidentByteCount = ProcessMemory.peakResidentByteCount
+  }
+}

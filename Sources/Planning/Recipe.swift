@@ -1,0 +1,52 @@
+import ByteIO
+import Tensors
+
+/// What the user asks of a conversion; a `ConversionPlan` is what will happen.
+public struct Recipe: Sendable {
+  /// A stock mix (`Q4_K_M`), with `isPure` any tensor type, or `copy`.
+  public var type = "Q4_K_M"
+  /// Gives every quantizable tensor the one type, without the mix's exceptions.
+  public var isPure = false
+  /// `PATTERN=TYPE` each; the first pattern found in a tensor's name wins.
+  public var tensorTypes: [String] = []
+  /// Paths of files with `PATTERN=TYPE` entries; they come after `tensorTypes`.
+  public var tensorTypeFiles: [String] = []
+  public var outputTensorType: String?
+  public var embeddingType: String?
+  /// Keeps `output.weight` as it is.
+  public var leavesOutputTensor = false
+
+  /// Path of an importance matrix.
+  public var importanceFile: String?
+  /// Name parts of the only tensors whose importance is used; empty means all.
+  public var includedWeights: [String] = []
+  /// Name parts of tensors whose importance is not used.
+  public var excludedWeights: [String] = []
+
+  /// `KEY=TYPE:VALUE` each, as llama-quantize takes them.
+  public var metadataOverrides: [String] = []
+  /// Path of a chat template that replaces the checkpoint's.
+  public var chatTemplateFile: String?
+  public var modelName: String?
+  /// Name of the pre-tokenizer where the split expression is not known.
+  public var preTokenizer: String?
+
+  /// Largest size of one output file, in bytes; `nil` writes one file.
+  public var splitByteCount: UInt64?
+  /// Writes as many files as the input has, with the same tensors each.
+  public var keepsSplit = false
+
+  public var allowsRequantizing = false
+  public var allowsNonFinite = false
+  /// Adds `ingot.*` keys that say what the archive was made from.
+  public var hasProvenance = true
+
+  public init() {}
+}
+
+/// A request that cannot be carried out as it was made; the command's exit status is 64.
+public struct UsageError: Error, Hashable, Sendable, CustomStringConvertible {
+  public var message: String
+  public init(_ message: String) { self.message = message }
+  public var description: String { message }
+}

@@ -1,0 +1,182 @@
+import ArgumentParser
+import Ingot
+
+struct ConvertCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "convert",
+    abstract: "Converts and quantizes a checkpoint or an archive in one pass.",
+    discussion: """
+      CHECKPOINT is a Hugging Face directory (also a hub cache snapshot) or a GGUF file. Nothing but \
+      the output is written; it appears under its name when it is complete.
+
+      EXAMPLES
+        ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M
+        ingot convert Llama-3.1-8B -o llama.gguf --type Q3_K_M --imatrix imatrix.gguf
+        ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M --tensor-type ffn_down=Q6_K
+        ingot convert llama-f16.gguf -o llama-q8.gguf --type Q8_0
+        ingot convert llama-00001-of-00003.gguf -o merged.gguf --type copy
+      """)
+
+  @Argument(help: "Directory or file to convert.", completion: .file())
+  var checkpoint: String
+
+  @Option(
+    name: [.short, .long],
+    help: ArgumentHelp("The archive to write.", valueName: "file"), completion: .file())
+  var output: String
+
+  @Option(
+    help: ArgumentHelp(
+      "A stock mix (\(Converter.mixNames.joined(separator: ", "))), with --pure any tensor type, "
+        + "or 'copy'.", valueName: "type"),
+    completion: .list(Converter.mixNames))
+  var type = "Q4_K_M"
+
+  @Flag(help: "Give every quantizable tensor the one type.")
+  var pure = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Type of the tensors in whose name a regular expression is found; may be repeated, the first "
+        + "match wins.", valueName: "pattern=type"))
+  var tensorType: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "File with pattern=type entries, separated by white space.", valueName: "file"),
+    completion: .file())
+  var tensorTypeFile: [String] = []
+
+  @Option(help: ArgumentHelp("Type of output.weight.", valueName: "type"))
+  var outputTensorType: String?
+
+  @Option(help: ArgumentHelp("Type of token_embd.weight.", valueName: "type"))
+  var embeddingType: String?
+
+  @Flag(help: "Leave output.weight as it is.")
+  var leaveOutputTensor = false
+
+  @Option(
+    help: ArgumentHelp("Importance matrix, GGUF or .dat.", valueName: "file"), completion: .file())
+  var imatrix: String?
+
+  @Option(
+    help: ArgumentHelp("Use importance only for tensors with this in their name.", valueName: "text"))
+  var includeWeights: [String] = []
+
+  @Option(
+    help: ArgumentHelp("Do not use importance for tensors with this in their name.", valueName: "text"))
+  var excludeWeights: [String] = []
+
+  @Option(
+    name: .customLong("override-kv"),
+    help: ArgumentHelp(
+      "Set a metadata key; TYPE is int, float, bool or str.", valueName: "key=type:value"))
+  var overrideKV: [String] = []
+
+  @Option(
+    help: ArgumentHelp("Chat template to store instead of the checkpoint's.", valueName: "file"),
+    completion: .file())
+  var chatTemplate: String?
+
+  @Option(help: ArgumentHelp("Name to store as general.name.", valueName: "name"))
+  var modelName: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Pre-tokenizer, where the tokenizer's split expression is not known.", valueName: "name"))
+  var preTokenizer: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Write files of at most this size, named …-00001-of-0000N.gguf.", valueName: "size"))
+  var splitMaxSize: ByteSize?
+
+  @Flag(help: "Write as many files as the input archive has.")
+  var keepSplit = false
+
+  @Flag(help: "Accept an input that is already quantized.")
+  var allowRequantize = false
+
+  @Flag(help: "Accept NaN and infinite weights.")
+  var allowNonfinite = false
+
+  @Flag(help: "Leave out the ingot.* keys: the file is then the reference tools', byte for byte.")
+  var noProvenance = false
+
+  @Option(
+    help: ArgumentHelp("Also write a Modelfile for Ollama.", valueName: "file"), completion: .file())
+  var modelfile: String?
+
+  @Option(help: ArgumentHelp("Threads.", valueName: "count"))
+  var threads = Converter.defaultThreadCount
+
+  @Option(help: ArgumentHelp("Most resident memory to use.", valueName: "size"))
+  var memoryLimit = ByteSize(byteCount: Converter.defaultMemoryLimit)
+
+  @Flag(help: "Print the plan and write nothing.")
+  var dryRun = false
+
+  @Flag(help: "Print the result, or with --dry-run the plan, as JSON.")
+  var json = false
+
+  @Option(help: ArgumentHelp("auto, plain, json or none.", valueName: "style"))
+  var progress = ProgressStyle.auto
+
+  func validate() throws {
+    if threads < 1 || threads > 1024 {
+      throw ValidationError("--threads takes 1 to 1024, not \(threads)")
+    }
+    if !includeWeights.isEmpty, !excludeWeights.isEmpty {
+      throw ValidationError("--include-weights and --exclude-weights exclude each other")
+    }
+    if keepSplit, splitMaxSize != nil {
+      throw ValidationError("--keep-split and --split-max-size exclude each other")
+    }
+  }
+
+  func run() throws {
+    try reportingErrors {
+      catchSignals()
+      var converter = try Converter(checkpoint: checkpoint, output: output, recipe: recipe)
+      converter.threadCount = threads
+      converter.memoryLimit = memoryLimit.byteCount
+      for note in converter.plan.notes { Terminal.note(note) }
+      if dryRun {
+        print(json ? converter.plan.json : converter.plan.table)
+        return
+      }
+      let line = ProgressLine(progress)
+      let summary = try converter.run(cancellation: interruption) { line.update($0) }
+      line.finish()
+      if let modelfile { try converter.writeModelfile(to: modelfile) }
+      print(json ? summary.json : summary.text)
+    }
+  }
+
+  private var recipe: Recipe {
+    get throws {
+      var recipe = Recipe()
+      recipe.type = type
+      recipe.isPure = pure
+      recipe.tensorTypes = tensorType
+      recipe.tensorTypeFiles = tensorTypeFile
+      recipe.outputTensorType = outputTensorType
+      recipe.embeddingType = embeddingType
+      recipe.leavesOutputTensor = leaveOutputTensor
+      recipe.importanceFile = imatrix
+      recipe.includedWeights = includeWeights
+      recipe.excludedWeights = excludeWeights
+      recipe.metadataOverrides = overrideKV
+      recipe.chatTemplateFile = chatTemplate
+      recipe.modelName = modelName
+      recipe.preTokenizer = preTokenizer
+      recipe.splitByteCount = splitMaxSize?.byteCount
+      recipe.keepsSplit = keepSplit
+      recipe.allowsRequantizing = allowRequantize
+      recipe.allowsNonFinite = allowNonfinite
+      recipe.hasProvenance = !noProvenance
+      return recipe
+    }
+  }
+}

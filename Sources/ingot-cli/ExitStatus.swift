@@ -1,0 +1,47 @@
+import ArgumentParser
+import Ingot
+
+/// The exit statuses that scripts rely on; README lists them.
+enum ExitStatus: Int32 {
+  case success = 0
+  case checkFailed = 1
+  case usage = 64
+  case badInput = 65
+  case inputMissing = 66
+  case internalError = 70
+  case cannotCreate = 73
+  case inputOutput = 74
+  case interrupted = 130
+}
+
+/// Runs a command's body; an error becomes one line on standard error and its exit status.
+func reportingErrors(_ body: () throws -> Void) throws {
+  do {
+    try body()
+  } catch let code as ExitCode {
+    throw code
+  } catch {
+    if error is ConversionCancelled {
+      Terminal.error("interrupted; nothing was written. Run the same command to start again.")
+    } else {
+      Terminal.error("\(error)")
+    }
+    throw ExitCode(status(of: error).rawValue)
+  }
+}
+
+private func status(of error: any Error) -> ExitStatus {
+  switch error {
+  case let error as FormatError:
+    switch error.reason {
+    case .fileNotFound: .inputMissing
+    case .readFailed: .inputOutput
+    default: .badInput
+    }
+  case let error as OutputError:
+    error.step == .create ? .cannotCreate : .inputOutput
+  case is UsageError: .usage
+  case is ConversionCancelled: .interrupted
+  default: .internalError
+  }
+}

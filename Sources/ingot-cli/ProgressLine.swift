@@ -1,0 +1,76 @@
+import ArgumentParser
+import Ingot
+import Synchronization
+
+/// How a long run tells how far it is.
+enum ProgressStyle: String, CaseIterable, ExpressibleByArgument {
+  case auto, plain, json, none
+}
+
+/// A progress line on standard error: rewritten in place on a terminal, a new line every few
+/// seconds elsewhere. Called from any worker; all but one call in many return at once.
+final class ProgressLine: Sendable {
+  private enum Form { case rewritten, lines, json, silent }
+  private let form: Form
+  private let start = ContinuousClock.now
+  private let nextReport: Mutex<ContinuousClock.Instant>
+  private let interval: Duration
+
+  init(_ style: ProgressStyle) {
+    form =
+      switch style {
+      case .auto: Terminal.isInteractive ? .rewritten : .lines
+      case .plain: .lines
+      case .json: .json
+      case .none: .silent
+      }
+    interval = form == .rewritten ? .milliseconds(100) : .seconds(form == .json ? 1 : 5)
+    nextReport = Mutex(start + interval)
+  }
+
+  func update(_ progress: ConversionProgress) {
+    guard form != .silent else { return }
+    let now = ContinuousClock.now
+    let isDue = nextReport.withLockIfAvailable { next in
+      guard now >= next else { return false }
+      next = now + interval
+      return true
+    }
+    guard isDue == true else { return }
+    report(progress, after: now - start)
+  }
+
+  /// Clears a rewritten line, so that the result starts on an empty one.
+  func finish() {
+    if form == .rewritten { Terminal.write("\r\u{1B}[K") }
+  }
+
+  private func report(_ progress: ConversionProgress, after elapsed: Duration) {
+    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+    let done = Double(progress.finishedByteCount)
+    let total = Double(max(1, progress.totalByteCount))
+    let rate = done / max(seconds, 1e-9)
+    let left = rate > 0 ? (total - done) / rate : 0
+    switch form {
+    case .json:
+      Terminal.write(
+        """
+        {"finishedBytes": \(progress.finishedByteCount), "totalBytes": \(progress.totalByteCount), \
+        "bytesPerSecond": \(Int64(rate)), "secondsLeft": \(fixed(left, 1))}\n
+        """)
+    case .rewritten, .lines:
+      let text =
+        "\(fixed(100 * done / total, 0)) % of \(ByteSize.text(progress.totalByteCount)), "
+        + "\(ByteSize.text(UInt64(rate)))/s, \(Self.clock(left)) left"
+      Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
+    case .silent: break
+    }
+  }
+
+  private static func clock(_ seconds: Double) -> String {
+    let whole = Int(min(seconds.rounded(.up), 1e7))
+    let (hours, minutes) = (whole / 3600, whole / 60 % 60)
+    let tail = (whole % 60 < 10 ? "0" : "") + "\(whole % 60)"
+    return hours > 0 ? "\(hours):\(minutes < 10 ? "0" : "")\(minutes):\(tail)" : "\(minutes):\(tail)"
+  }
+}

@@ -1,0 +1,164 @@
+"""Our archives against the tools that will load them.
+
+Needs INGOT (path of the built command) and the environment of setup-peers.sh; `.ci/run` sets both.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import gguf
+import llama_cpp
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODELS = ROOT / "Fixtures" / "models"
+INGOT = os.environ["INGOT"]
+# name of the fixture -> the pre-tokenizer name that the converter cannot find out by itself
+PRE_TOKENIZERS = {"llama3": "llama-bpe", "llama2": "default"}
+MIXES = (
+    "Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_0 Q4_1 Q4_K_S Q4_K_M Q5_0 Q5_1 Q5_K_S Q5_K_M Q6_K Q8_0 F16 BF16 F32"
+).split()
+PROMPT = "def main(arguments):\n    for name in arguments:\n"
+
+
+def run(*command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def first_difference(ours, theirs):
+    a, b = ours.read_bytes(), theirs.read_bytes()
+    if a == b:
+        return None
+    place = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return f"{ours.name}: {len(a)} bytes, reference {len(b)}, first difference at byte {place}"
+
+
+class Session:
+    """A loaded model: logits of a prompt and a greedy continuation."""
+
+    def __init__(self, path):
+        self.model = llama_cpp.Llama(
+            str(path), n_ctx=256, n_threads=2, logits_all=True, verbose=False, seed=0)
+        self.tokens = self.model.tokenize(PROMPT.encode())
+        self.model.eval(self.tokens)
+        self.logits = np.array(self.model.scores[: len(self.tokens)], dtype=np.float32)
+        self.model.reset()
+        stream = self.model.generate(self.tokens, temp=0.0, top_k=1)
+        self.continuation = [next(stream) for _ in range(24)]
+
+    def close(self):
+        self.model.close()
+
+
+class InteropTests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="ingot-interop-")
+        cls.work = pathlib.Path(cls.folder.name)
+        cls.reference = {}
+        for name, pre in PRE_TOKENIZERS.items():
+            target = cls.work / f"{name}-reference-F32.gguf"
+            run(sys.executable, ROOT / "Tests/Interop/reference_convert.py", pre, MODELS / name, target)
+            cls.reference[name] = target
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def quantized_by_peer(self, name, mix, *options):
+        target = self.work / f"{name}-reference-{mix}{'-imatrix' if options else ''}.gguf"
+        if not target.exists():
+            run("llama-quantize", *options, self.reference[name], target, mix)
+        return target
+
+    def converted(self, name, mix, *options, suffix=""):
+        target = self.work / f"{name}-ours-{mix}{suffix}.gguf"
+        run(INGOT, "convert", MODELS / name, "-o", target, "--type", mix, "--progress", "none", *options)
+        return target
+
+    def test_every_mix_equals_the_reference_byte_for_byte(self):
+        for name in PRE_TOKENIZERS:
+            for mix in MIXES:
+                with self.subTest(model=name, mix=mix):
+                    ours = self.converted(name, mix, "--no-provenance")
+                    self.assertIsNone(first_difference(ours, self.quantized_by_peer(name, mix)))
+
+    def test_every_mix_with_importance_equals_the_reference_byte_for_byte(self):
+        for name in PRE_TOKENIZERS:
+            imatrix = MODELS / "imatrix" / f"{name}.gguf"
+            for mix in MIXES + ["Q2_K_S"]:
+                with self.subTest(model=name, mix=mix):
+                    ours = self.converted(
+                        name, mix, "--no-provenance", "--imatrix", imatrix, suffix="-imatrix")
+                    theirs = self.quantized_by_peer(name, mix, "--imatrix", imatrix)
+                    self.assertIsNone(first_difference(ours, theirs))
+
+    def test_only_our_own_keys_differ_with_provenance(self):
+        ours = gguf.GGUFReader(self.converted("llama3", "Q4_K_M", suffix="-provenance"))
+        theirs = gguf.GGUFReader(self.quantized_by_peer("llama3", "Q4_K_M"))
+        extra = set(ours.fields) - set(theirs.fields)
+        self.assertTrue(extra)
+        self.assertTrue(all(key.startswith("ingot.") for key in extra), extra)
+        self.assertEqual(set(theirs.fields) - set(ours.fields), set())
+        for key in theirs.fields:
+            if not key.startswith("GGUF."):
+                self.assertEqual(ours.get_field(key).contents(), theirs.get_field(key).contents(), key)
+        self.assertEqual([t.name for t in ours.tensors], [t.name for t in theirs.tensors])
+        for a, b in zip(ours.tensors, theirs.tensors):
+            self.assertEqual(a.tensor_type, b.tensor_type, a.name)
+            self.assertTrue(np.array_equal(a.data, b.data), a.name)
+
+    def test_llama_cpp_computes_the_same_logits_and_continuation(self):
+        for name in PRE_TOKENIZERS:
+            for mix in ["Q4_K_M", "Q8_0", "Q2_K", "BF16"]:
+                with self.subTest(model=name, mix=mix):
+                    ours = Session(self.converted(name, mix, suffix="-logits"))
+                    theirs = Session(self.quantized_by_peer(name, mix))
+                    self.assertEqual(ours.tokens, theirs.tokens)
+                    self.assertTrue(np.isfinite(ours.logits).all())
+                    self.assertTrue(np.array_equal(ours.logits, theirs.logits))
+                    self.assertEqual(ours.continuation, theirs.continuation)
+                    ours.close()
+                    theirs.close()
+
+    def test_split_archives_load_and_merge_to_the_same_tensors(self):
+        whole = self.converted("llama3", "Q4_K_M", suffix="-whole")
+        run(INGOT, "convert", MODELS / "llama3", "-o", self.work / "split.gguf", "--type", "Q4_K_M",
+            "--split-max-size", "1M", "--progress", "none")
+        parts = sorted(self.work.glob("split-*-of-*.gguf"))
+        self.assertGreater(len(parts), 2)
+        merged = self.work / "merged.gguf"
+        run("llama-gguf-split", "--merge", parts[0], merged)
+        a, b = gguf.GGUFReader(whole), gguf.GGUFReader(merged)
+        self.assertEqual([t.name for t in a.tensors], [t.name for t in b.tensors])
+        for x, y in zip(a.tensors, b.tensors):
+            self.assertTrue(np.array_equal(x.data, y.data), x.name)
+        one, several = Session(whole), Session(parts[0])
+        self.assertTrue(np.array_equal(one.logits, several.logits))
+        one.close()
+        several.close()
+
+    def test_our_reader_takes_the_reference_archives(self):
+        theirs = self.quantized_by_peer("llama3", "Q4_K_M")
+        copied = self.work / "copied.gguf"
+        run(INGOT, "convert", theirs, "-o", copied, "--type", "copy", "--no-provenance",
+            "--progress", "none")
+        self.assertIsNone(first_difference(copied, theirs))
+        again = self.work / "again.gguf"
+        run(INGOT, "convert", self.reference["llama3"], "-o", again, "--type", "Q4_K_M",
+            "--no-provenance", "--progress", "none")
+        self.assertIsNone(first_difference(again, theirs))
+        report = json.loads(run(INGOT, "check", theirs, "--json"))
+        self.assertTrue(report["passed"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
