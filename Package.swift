@@ -50,6 +50,12 @@ let package = Package(
         "Ingot", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
+    // Writes a checkpoint of real size for measurements; not a product.
+    .executableTarget(
+      name: "make-checkpoint",
+      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      path: "Sources/Benchmarks/SyntheticCheckpoint"),
+
     .target(
       name: "TestSupport",
       dependencies: [
