@@ -1,0 +1,139 @@
+import ByteIO
+import Tensors
+
+extension ImportanceMatrix {
+  /// Keys and tensor names of the GGUF form.
+  package enum Key {
+    package static let type = "general.type"
+    package static let datasets = "imatrix.datasets"
+    package static let chunkCount = "imatrix.chunk_count"
+    package static let chunkSize = "imatrix.chunk_size"
+    package static let sumSuffix = ".in_sum2"
+    package static let countSuffix = ".counts"
+  }
+
+  /// Reads the GGUF form: per tensor X the F32 tensors `X.in_sum2` `[experts, columns]` and
+  /// `X.counts` `[experts, 1]`.
+  ///
+  /// importance = in_sum2 / count, and 1 for an expert whose count is 0.
+  init(gguf file: GGUFFile) throws(FormatError) {
+    let path = file.files[0]
+    try Self.checkMetadata(file.metadata, path)
+    var pairs: [ExactString: (sums: TensorDescriptor?, counts: TensorDescriptor?)] = [:]
+    for tensor in file.tensors {
+      let name = tensor.name.string
+      if name.hasSuffix(Key.sumSuffix) {
+        pairs[ExactString(String(name.dropLast(Key.sumSuffix.count))), default: (nil, nil)].sums =
+          tensor
+      } else if name.hasSuffix(Key.countSuffix) {
+        pairs[ExactString(String(name.dropLast(Key.countSuffix.count))), default: (nil, nil)]
+          .counts = tensor
+      }
+    }
+    guard !pairs.isEmpty else {
+      throw FormatError(
+        file: path, field: "imatrix", reason: .missing("tensors named *\(Key.sumSuffix)"))
+    }
+    var entries: [ExactString: [Float]] = [:]
+    entries.reserveCapacity(pairs.count)
+    for (name, pair) in pairs.sorted(by: { $0.key < $1.key }) {
+      guard let sums = pair.sums, let counts = pair.counts else {
+        let suffix = pair.sums == nil ? Key.sumSuffix : Key.countSuffix
+        throw FormatError(
+          file: path, field: "imatrix[\(name)]", reason: .missing("tensor \(name)\(suffix)"))
+      }
+      entries[name] = try Self.importance(sums, counts, file)
+    }
+    let names = file.metadata[Key.datasets]?.strings
+    self.init(
+      entries: entries,
+      datasets: names.map { names in names.indices.map { names.text($0) } } ?? [],
+      chunkCount: file.metadata[Key.chunkCount]?.int ?? 0, file: path)
+  }
+
+  private static func checkMetadata(_ metadata: Metadata, _ path: String) throws(FormatError) {
+    if let type = metadata[Key.type], type != .string("imatrix") {
+      throw FormatError(
+        file: path, field: Key.type,
+        reason: .unsupported(found: type.string ?? "\(type.ggufType)", allowed: "imatrix"))
+    }
+    for key in [Key.datasets, Key.chunkCount, Key.chunkSize] {
+      guard let value = metadata[key] else {
+        throw FormatError(
+          file: path, field: "gguf.kv", reason: .missing("key \(key)"),
+          advice: "give a file that llama-imatrix wrote")
+      }
+      if key == Key.datasets, value.strings != nil { continue }
+      if key != Key.datasets, case .uint32 = value { continue }
+      throw FormatError(
+        file: path, field: key,
+        reason: .outOfRange(
+          found: "a value of type \(value.ggufType)",
+          allowed: key == Key.datasets ? "an array of strings" : "uint32"))
+    }
+    if let count = metadata[Key.chunkCount]?.int, Int32(exactly: count) == nil {
+      throw FormatError(
+        file: path, field: Key.chunkCount,
+        reason: .outOfRange(found: "\(count)", allowed: "0 to \(Int32.max)"))
+    }
+  }
+
+  private static func importance(
+    _ sums: TensorDescriptor, _ counts: TensorDescriptor, _ file: GGUFFile
+  ) throws(FormatError) -> [Float] {
+    let experts = counts.elementCount
+    let path = file.files[0]
+    guard experts > 0, sums.elementCount > 0, sums.elementCount % experts == 0 else {
+      throw FormatError(
+        file: path, fileOffset: sums.regions[0].fileOffset, field: sums.name.string,
+        reason: .inconsistent(
+          "has \(sums.elementCount) sums for \(experts) counts, which does not divide"))
+    }
+    var values = try readFloats(sums, file)
+    try checkSums(
+      values, file: path, fileOffset: sums.regions[0].fileOffset, field: sums.name.string)
+    let rawCounts = try readFloats(counts, file)
+    try checkSums(
+      rawCounts, file: path, fileOffset: counts.regions[0].fileOffset, field: counts.name.string)
+    let columns = values.count / experts
+    for (expert, rawCount) in rawCounts.enumerated() {
+      let count = rawCount.rounded(.toNearestOrAwayFromZero)
+      for index in expert * columns..<(expert + 1) * columns {
+        values[index] = count > 0 ? values[index] / count : 1
+      }
+    }
+    return values
+  }
+
+  private static func readFloats(_ tensor: TensorDescriptor, _ file: GGUFFile)
+    throws(FormatError) -> [Float]
+  {
+    guard tensor.type == .f32 else {
+      throw FormatError(
+        file: file.files[0], field: tensor.name.string,
+        reason: .unsupported(found: tensor.type.name, allowed: "F32"))
+    }
+    var bytes = [UInt8](repeating: 0, count: tensor.byteCount)
+    var failure: FormatError?
+    bytes.withUnsafeMutableBytes { buffer in
+      do throws(FormatError) {
+        try file.read(tensor, at: 0, into: buffer)
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+    return littleEndianFloats(bytes)
+  }
+}
+
+/// Decodes little-endian float32 numbers.
+func littleEndianFloats(_ bytes: [UInt8]) -> [Float] {
+  bytes.withUnsafeBytes { raw in
+    (0..<raw.count / 4).map {
+      Float(
+        bitPattern: UInt32(
+          littleEndian: raw.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
+    }
+  }
+}
