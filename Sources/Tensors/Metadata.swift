@@ -115,12 +115,6 @@ public struct Metadata: Hashable, Sendable {
     keys.lazy.compactMap { key in values[key].map { (key, $0) } }
   }
 
-  /// Sets a value and moves its key to the end, as the reference quantizer's setters do.
-  public mutating func setLast(_ key: String, _ value: MetadataValue) {
-    self[key] = nil
-    self[key] = value
-  }
-
   /// Appends the entries of `other`; later values win, at the earlier position.
   public mutating func merge(_ other: Metadata) {
     for (key, value) in other.entries { self[key] = value }

@@ -1,0 +1,105 @@
+import StrictJSON
+
+/// How many tensors, weights and bytes have one type.
+public struct TypeTotal: Hashable, Sendable {
+  public var type: TensorType
+  public var tensorCount: Int
+  public var weightCount: UInt64
+  public var byteCount: UInt64
+
+  /// Sums by type, most bytes first.
+  static func list(_ tensors: [(type: TensorType, weights: UInt64, bytes: UInt64)]) -> [TypeTotal] {
+    var totals: [TensorType: TypeTotal] = [:]
+    for (type, weights, bytes) in tensors {
+      let empty = TypeTotal(type: type, tensorCount: 0, weightCount: 0, byteCount: 0)
+      totals[type, default: empty].tensorCount += 1
+      totals[type, default: empty].weightCount += weights
+      totals[type, default: empty].byteCount += bytes
+    }
+    return totals.values.sorted { ($0.byteCount, $1.type.name) > ($1.byteCount, $0.type.name) }
+  }
+
+  static func table(_ totals: [TypeTotal]) -> [String] {
+    TextTable(
+      ["type", "tensors", "weights", "bytes"],
+      totals.map {
+        [$0.type.name, "\($0.tensorCount)", "\($0.weightCount)", "\($0.byteCount)"]
+      }, rightAligned: [1, 2, 3]
+    ).lines
+  }
+
+  static func write(_ totals: [TypeTotal], to json: inout JSONWriter) {
+    json.array { json in
+      for total in totals {
+        json.object { json in
+          json.key("type")
+          json.value(total.type.name)
+          json.key("tensors")
+          json.value(total.tensorCount)
+          json.key("weights")
+          json.value(total.weightCount)
+          json.key("bytes")
+          json.value(total.byteCount)
+        }
+      }
+    }
+  }
+}
+
+/// Columns of text, two spaces apart.
+struct TextTable {
+  var lines: [String]
+
+  init(_ header: [String], _ rows: [[String]], rightAligned: Set<Int> = []) {
+    var widths = header.map(\.count)
+    for row in rows {
+      for (column, cell) in row.enumerated() { widths[column] = max(widths[column], cell.count) }
+    }
+    lines = ([header] + rows).map { row in
+      var line = ""
+      for (column, cell) in row.enumerated() {
+        let padding = String(repeating: " ", count: widths[column] - cell.count)
+        line += (column > 0 ? "  " : "") + (rightAligned.contains(column) ? padding + cell : cell + padding)
+      }
+      while line.last == " " { line.removeLast() }
+      return line
+    }
+  }
+}
+
+extension MetadataValue {
+  /// One line for people: text is cut, arrays are given by count and first elements.
+  var summary: String {
+    switch self {
+    case .string(let text): "\"" + printable(text, limit: 120) + "\""
+    case .bool(let value): "\(value)"
+    case .float32(let value): "\(value)"
+    case .float64(let value): "\(value)"
+    case .array(.string(let table)):
+      "[\(table.count)] "
+        + table.indices.prefix(6).map { "\"" + printable(table.text($0), limit: 20) + "\"" }
+        .joined(separator: ", ") + (table.count > 6 ? ", …" : "")
+    case .array(let array): "[\(array.count)]"
+    default: int.map(String.init) ?? unsigned.map(String.init) ?? ""
+    }
+  }
+
+  /// A 64-bit unsigned number that `int` cannot hold.
+  private var unsigned: UInt64? { if case .uint64(let value) = self { value } else { nil } }
+
+  func write(to json: inout JSONWriter) {
+    switch self {
+    case .string(let text): json.value(text)
+    case .bool(let value): json.value(value)
+    case .float32(let value): json.value(value)
+    case .float64(let value): json.value(value)
+    case .array(let array):
+      json.object { json in
+        json.key("count")
+        json.value(array.count)
+      }
+    default:
+      if let int { json.value(int) } else if let unsigned { json.value(unsigned) } else { json.null() }
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import ByteIO
+import SystemPackage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// What a CHECKPOINT argument is, by its content and not by its name.
+package enum InputKind: Sendable {
+  case archive, safetensors, directory
+
+  package init(_ path: String) throws(FormatError) {
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+      self = .directory
+      return
+    }
+    let file = try PositionalFile(path)
+    let magic = try file.read(at: 0, count: Int(min(16, file.byteCount)), field: "magic")
+    if magic.starts(with: Array("GGUF".utf8)) {
+      self = .archive
+    } else if magic.count >= 9, magic[8] == UInt8(ascii: "{") {
+      self = .safetensors
+    } else if magic.starts(with: Array("version https://".utf8)) {
+      throw FormatError(
+        file: path, fileOffset: 0, field: "magic",
+        reason: .unsupported(found: "a git-lfs pointer, not the file itself", allowed: "its content"),
+        advice: "run 'git lfs pull' in that folder")
+    } else {
+      throw FormatError(
+        file: path, fileOffset: 0, field: "magic",
+        reason: .unsupported(
+          found: "bytes of no known format",
+          allowed: "GGUF, safetensors, or a Hugging Face directory"))
+    }
+  }
+}
