@@ -19,6 +19,8 @@ public struct ConversionPlan: Sendable {
     public var name: ExactString
     public var shape: Shape
     public var source: Source
+    /// Name in the input; `nil` for generated tensors.
+    public var sourceName: ExactString?
     /// As the input stores it; F32 for generated tensors.
     public var sourceType: TensorType
     public var type: TensorType
@@ -76,17 +78,5 @@ extension ConversionPlan {
   /// 8 × tensor bytes / weights, over all tensors.
   public var bitsPerWeight: Double {
     weightCount == 0 ? 0 : Double(tensorByteCount) * 8 / Double(weightCount)
-  }
-
-  /// Tensors, weights and bytes of each type, largest first.
-  public var typeTotals: [(type: TensorType, tensors: Int, weights: UInt64, bytes: UInt64)] {
-    var totals: [TensorType: (tensors: Int, weights: UInt64, bytes: UInt64)] = [:]
-    for tensor in tensors {
-      totals[tensor.type, default: (0, 0, 0)].tensors += 1
-      totals[tensor.type, default: (0, 0, 0)].weights += UInt64(tensor.elementCount)
-      totals[tensor.type, default: (0, 0, 0)].bytes += UInt64(tensor.byteCount)
-    }
-    return totals.map { ($0.key, $0.value.tensors, $0.value.weights, $0.value.bytes) }
-      .sorted { ($0.bytes, $1.type.name) > ($1.bytes, $0.type.name) }
   }
 }

@@ -1,0 +1,128 @@
+import StrictJSON
+
+extension ConversionPlan {
+  private var totals: [TypeTotal] {
+    TypeTotal.list(tensors.map { ($0.type, UInt64($0.elementCount), UInt64($0.byteCount)) })
+  }
+
+  /// The plan in numbers, for people.
+  public var table: String {
+    var lines = ["\(recipe): \(tensors.count) tensors, \(weightCount) weights"]
+    lines += TypeTotal.table(totals)
+    let fallbacks = tensors.filter { $0.fallbackFrom != nil }
+    if !fallbacks.isEmpty {
+      lines.append(
+        "\(fallbacks.count) tensors have another type than the recipe's, because of their row length:")
+      lines += fallbacks.map {
+        "  \(printable($0.name.string)): \($0.fallbackFrom?.name ?? "") → \($0.type.name)"
+      }
+    }
+    lines.append("\(Self.fixed2(bitsPerWeight)) bits per weight, \(totalByteCount) bytes to write:")
+    lines += outputs.map { "  \(printable($0.path)): \($0.byteCount) bytes" }
+    return lines.joined(separator: "\n")
+  }
+
+  /// The whole plan as stable JSON: every tensor's source, type, file and offset.
+  public var json: String {
+    var writer = JSONWriter()
+    writer.object { json in
+      json.key("recipe")
+      json.value(recipe)
+      json.key("bitsPerWeight")
+      json.value(bitsPerWeight)
+      json.key("weightCount")
+      json.value(weightCount)
+      json.key("totalBytes")
+      json.value(totalByteCount)
+      json.key("types")
+      TypeTotal.write(totals, to: &json)
+      json.key("inputs")
+      json.array { json in for input in inputs { json.value(input) } }
+      json.key("outputs")
+      json.array { json in
+        for output in outputs {
+          json.object { json in
+            json.key("path")
+            json.value(output.path)
+            json.key("bytes")
+            json.value(output.byteCount)
+            json.key("headerBytes")
+            json.value(output.header.count)
+          }
+        }
+      }
+      json.key("tensors")
+      json.array { json in for tensor in tensors { tensor.write(to: &json) } }
+    }
+    return writer.text
+  }
+
+  private static func fixed2(_ value: Double) -> String {
+    let hundredths = Int((value * 100).rounded())
+    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
+  }
+}
+
+extension ConversionPlan.Tensor {
+  fileprivate func write(to json: inout JSONWriter) {
+    json.object { json in
+      json.key("name")
+      json.value(name.string)
+      json.key("shape")
+      json.array { json in for dimension in shape.dimensions { json.value(dimension) } }
+      json.key("source")
+      json.value(sourceName?.string)
+      json.key("sourceType")
+      json.value(sourceType.name)
+      json.key("type")
+      json.value(type.name)
+      if let fallbackFrom {
+        json.key("fallbackFrom")
+        json.value(fallbackFrom.name)
+      }
+      json.key("importance")
+      json.value(importance != nil)
+      json.key("output")
+      json.value(output)
+      json.key("offset")
+      json.value(fileOffset)
+      json.key("bytes")
+      json.value(byteCount)
+    }
+  }
+}
+
+extension ConversionSummary {
+  public var text: String {
+    let names = outputs.map { printable($0) }.joined(separator: ", ")
+    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+    return """
+      \(names): \(tensorCount) tensors, \(byteCount) bytes, \(rounded(bitsPerWeight)) bits per \
+      weight, in \(rounded(seconds)) s, peak memory \(peakResidentByteCount >> 20) MiB
+      """
+  }
+
+  public var json: String {
+    var writer = JSONWriter()
+    writer.object { json in
+      json.key("outputs")
+      json.array { json in for output in outputs { json.value(output) } }
+      json.key("tensors")
+      json.value(tensorCount)
+      json.key("weightCount")
+      json.value(weightCount)
+      json.key("bytes")
+      json.value(byteCount)
+      json.key("bitsPerWeight")
+      json.value(bitsPerWeight)
+      json.key("seconds")
+      json.value(
+        Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18)
+      json.key("peakResidentBytes")
+      json.value(peakResidentByteCount)
+    }
+    return writer.text
+  }
+
+  private func rounded(_ value: Double) -> String { "\((value * 100).rounded() / 100)" }
+}

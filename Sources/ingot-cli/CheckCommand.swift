@@ -1,0 +1,40 @@
+import ArgumentParser
+import Ingot
+
+struct CheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Checks one archive: structure, metadata, tokenizer and numbers.",
+    discussion: """
+      Needs no reference. Every key and tensor that the architecture requires has to be there with \
+      the right shape, and every block has to decode to finite numbers. Ends with 1 and a line for \
+      each finding if something is wrong, with 65 if the file cannot be read as GGUF at all.
+
+      EXAMPLES
+        ingot check llama.gguf
+        ingot check llama.gguf --json
+      """)
+
+  @Argument(help: "The archive, or the first part of a split one.", completion: .file())
+  var path: String
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  @Option(help: ArgumentHelp("Threads.", valueName: "count"))
+  var threads = Converter.defaultThreadCount
+
+  func validate() throws {
+    if threads < 1 || threads > 1024 {
+      throw ValidationError("--threads takes 1 to 1024, not \(threads)")
+    }
+  }
+
+  func run() throws {
+    try reportingErrors {
+      let report = try ArchiveReport(checking: path, threadCount: threads)
+      print(json ? report.json : report.text)
+      if !report.passed { throw ExitCode(ExitStatus.checkFailed.rawValue) }
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import ArgumentParser
+import Ingot
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Shows what the headers of a file or checkpoint say.",
+    discussion: """
+      Reads safetensors files, GGUF archives (also the first of a split) and Hugging Face \
+      directories; no tensor data is read.
+
+      EXAMPLES
+        ingot inspect llama.gguf --metadata
+        ingot inspect Llama-3.1-8B --tensors
+        ingot inspect llama.gguf --tensors --json | jq '.tensors[].type'
+      """)
+
+  @Argument(help: "File or directory.", completion: .file())
+  var path: String
+
+  @Flag(help: "List every tensor.")
+  var tensors = false
+
+  @Flag(help: "List the metadata.")
+  var metadata = false
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    try reportingErrors {
+      let inspection = try Inspection(path)
+      print(
+        json
+          ? inspection.json(showsTensors: tensors, showsMetadata: metadata)
+          : inspection.table(showsTensors: tensors, showsMetadata: metadata))
+    }
+  }
+}
