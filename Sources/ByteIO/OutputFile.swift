@@ -147,6 +147,13 @@ public final class OutputFile: Sendable {
     return overflow ? nil : bytes
   }
 
+  /// Whether two paths lead to the same existing file, through links too.
+  public static func isSameFile(_ a: String, _ b: String) -> Bool {
+    var (first, second) = (stat(), stat())
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev
+      && first.st_ino == second.st_ino
+  }
+
   private static func folder(of path: String) -> String {
     let folder = FilePath(path).removingLastComponent().string
     return folder.isEmpty ? "." : folder

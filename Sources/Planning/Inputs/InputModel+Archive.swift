@@ -1,0 +1,68 @@
+import ByteIO
+import GGUF
+import Tensors
+
+extension InputModel {
+  /// Opens a GGUF archive, or the set that it is the first part of.
+  init(archive path: String, recipe: Recipe) throws {
+    let archive = try GGUFFile(path)
+    var metadata = archive.metadata
+    if let template = try recipe.chatTemplate {
+      metadata["tokenizer.chat_template"] = .string(template)
+    }
+    if let name = recipe.modelName { metadata["general.name"] = .string(name) }
+
+    source = archive
+    tensors = archive.tensors.enumerated().map { index, tensor in
+      Tensor(
+        name: tensor.name, shape: tensor.shape, source: .input(index), sourceName: tensor.name,
+        storedType: tensor.type, keptType: tensor.type, transform: .identity,
+        part: tensor.regions.first?.file ?? 0)
+    }
+    generated = []
+    facts = try Self.facts(metadata, file: path)
+    self.metadata = metadata
+    isArchive = true
+    partCount = archive.parts.count
+    notes = []
+  }
+
+  /// What the rules of the mixes ask about a model, from its archive's metadata.
+  private static func facts(_ metadata: Metadata, file: String) throws(FormatError) -> ModelFacts {
+    guard let architecture = metadata["general.architecture"]?.string else {
+      throw FormatError(
+        file: file, field: "general.architecture", reason: .missing("the architecture's name"))
+    }
+    func count(_ key: String, allowed: ClosedRange<Int>, absent: Int?) throws(FormatError) -> Int {
+      let key = "\(architecture).\(key)"
+      guard let value = metadata[key] else {
+        if let absent { return absent }
+        throw FormatError(file: file, field: key, reason: .missing("a count"))
+      }
+      // Models whose layers differ store one number per layer: the rules look at the largest.
+      let number = value.int ?? value.array?.largestInteger
+      guard let number, allowed.contains(number) else {
+        throw FormatError(
+          file: file, field: key,
+          reason: .outOfRange(found: "another value", allowed: "\(allowed)"))
+      }
+      return number
+    }
+    let headCount = try count("attention.head_count", allowed: 0...65_536, absent: nil)
+    return ModelFacts(
+      file: file, architecture: architecture,
+      layerCount: try count("block_count", allowed: 1...4_096, absent: nil), headCount: headCount,
+      headCountKV: try count("attention.head_count_kv", allowed: 0...65_536, absent: headCount),
+      expertCount: try count("expert_count", allowed: 0...65_536, absent: 0))
+  }
+}
+
+extension MetadataArray {
+  fileprivate var largestInteger: Int? {
+    switch self {
+    case .uint32(let values): values.max().map { Int($0) }
+    case .int32(let values): values.max().map { Int($0) }
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import Architectures
+import ByteIO
+import Tensors
+
+/// The input of a conversion with the archive's names, shapes and metadata, whatever it was.
+struct InputModel: Sendable {
+  /// A tensor that the archive will have.
+  struct Tensor: Sendable {
+    var name: ExactString
+    var shape: Shape
+    var source: ConversionPlan.Source
+    /// Name in the input; `nil` for generated tensors.
+    var sourceName: ExactString?
+    /// As the input stores it.
+    var storedType: TensorType
+    /// What the tensor keeps where it is not quantized: of a checkpoint F32, of an archive its own.
+    var keptType: TensorType
+    var transform: RowTransform
+    /// Which file of a split archive holds it.
+    var part = 0
+  }
+
+  var source: any TensorSource
+  var tensors: [Tensor]
+  /// Values of generated tensors.
+  var generated: [[Float]]
+  /// As the reference converter's F32 archive has it, or the archive's own.
+  var metadata: Metadata
+  var facts: ModelFacts
+  var isArchive: Bool
+  /// Files of a split archive; 1 for everything else.
+  var partCount: Int
+  var notes: [String]
+}
+
+/// What a conversion reads besides its plan.
+package struct PlannedInputs: Sendable {
+  package var source: any TensorSource
+  /// By tensor name: `experts × columns` values each.
+  package var importance: [ExactString: [Float]]
+  package var allowsNonFinite: Bool
+  /// The archive's metadata, for a Modelfile.
+  package var metadata: Metadata
+}

@@ -1,0 +1,98 @@
+import ByteIO
+import GGUF
+import Tensors
+
+extension PlanBuilder {
+  /// Version of the block layouts that all readers of today expect.
+  private static let quantizationVersion: UInt32 = 2
+
+  /// Distributes the tensors over files and gives each its offset.
+  func layOut(_ plan: inout ConversionPlan) throws {
+    let metadata = try archiveMetadata(plan)
+    let infos = plan.tensors.map { GGUFTensorInfo(name: $0.name, shape: $0.shape, type: $0.type) }
+    let ranges: [Range<Int>]
+    if recipe.keepsSplit {
+      ranges = partRanges(plan)
+    } else if let limit = recipe.splitByteCount {
+      ranges = GGUFSplit.ranges(
+        infos, maximumByteCount: limit, alignment: metadata.alignment)
+    } else {
+      ranges = [infos.indices]
+    }
+    for (part, range) in ranges.enumerated() {
+      let path = outputPath(part: part, of: ranges.count)
+      let layout = try GGUFLayout(
+        metadata: GGUFSplit.metadata(
+          metadata, part: part, of: ranges.count, tensorCount: infos.count,
+          order: recipe.keepsSplit ? .quantizer : .splitter, file: path),
+        tensors: Array(infos[range]), file: path)
+      for (index, offset) in zip(range, layout.tensorOffsets) {
+        plan.tensors[index].output = part
+        plan.tensors[index].fileOffset = offset
+      }
+      plan.outputs.append(
+        ConversionPlan.Output(
+          path: path, header: layout.headerBytes, byteCount: layout.fileByteCount))
+    }
+  }
+
+  private func partRanges(_ plan: ConversionPlan) -> [Range<Int>] {
+    var ranges: [Range<Int>] = []
+    var start = 0
+    for part in 0..<model.partCount {
+      var end = start
+      while end < plan.tensors.count, plan.tensors[end].output == part { end += 1 }
+      ranges.append(start..<end)
+      start = end
+    }
+    return ranges
+  }
+
+  private func outputPath(part: Int, of count: Int) -> String {
+    guard count > 1 else { return output }
+    let prefix = output.hasSuffix(".gguf") ? String(output.dropLast(5)) : output
+    return SplitName(prefix: prefix, part: part, partCount: count).path
+  }
+
+  /// The archive's keys in the reference quantizer's order: the input's, what it sets, overrides,
+  /// importance, and behind them our own.
+  private func archiveMetadata(_ plan: ConversionPlan) throws -> Metadata {
+    var metadata = model.metadata
+    let fileType: UInt32
+    if let mix = try? StockMix.named(recipe.type, pure: recipe.isPure) {
+      fileType = mix.fileType
+    } else {
+      var byteCounts: [TensorType: Int] = [:]
+      for tensor in plan.tensors { byteCounts[tensor.type, default: 0] += tensor.byteCount }
+      let stored = metadata["general.file_type"]?.int.flatMap { UInt32(exactly: $0) }
+      fileType = stored ?? Planning.fileType(holdingMostOf: byteCounts)
+    }
+    metadata.setLast("general.quantization_version", .uint32(Self.quantizationVersion))
+    metadata.setLast("general.file_type", .uint32(fileType))
+    metadata.apply(try recipe.metadataOverrides.map { try MetadataOverride(parsing: $0) })
+    if let importance { metadata.apply(importance.archiveMetadata) }
+    if recipe.hasProvenance { addProvenance(to: &metadata, plan) }
+    return metadata
+  }
+
+  /// What the archive was made from, without anything that differs between machines: names and
+  /// sizes of the source files, the recipe, and our version.
+  private func addProvenance(to metadata: inout Metadata, _ plan: ConversionPlan) {
+    for key in metadata.keys where key.string.hasPrefix("ingot.") { metadata[key] = nil }
+    let files = model.source.files
+      .map { (name: $0.split(separator: "/").last.map(String.init) ?? $0, path: $0) }
+      .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    metadata["ingot.version"] = .string(version)
+    metadata["ingot.recipe"] = .string(plan.recipe)
+    metadata["ingot.source.files"] = .array(.string(StringTable(files.map(\.name))))
+    metadata["ingot.source.byte_counts"] = .array(
+      .uint64(files.map { (try? PositionalFile($0.path).byteCount) ?? 0 }))
+  }
+}
+
+extension Metadata {
+  /// Alignment of tensor data, checked by whoever read or lays out the file.
+  fileprivate var alignment: Int {
+    self[GGUFFormat.Key.alignment]?.int ?? GGUFFormat.defaultAlignment
+  }
+}
