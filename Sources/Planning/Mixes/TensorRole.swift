@@ -30,9 +30,17 @@ package enum TensorRole: String, Hashable, Sendable, CaseIterable {
     let text = Array(name.utf8)
     let row = RoleRow.all.first { row in
       (row.architecture == nil || row.architecture == architecture)
-        && (row.isWholeName ? row.text == text : text.contains(row.text))
+        && (row.isWholeName ? row.text == text : contains(text, row.text))
     }
     self = row?.role ?? .other
+  }
+}
+
+/// Whether `part` occurs in `text`; names are short, so trying every place is the fastest way.
+private func contains(_ text: [UInt8], _ part: [UInt8]) -> Bool {
+  guard text.count >= part.count else { return false }
+  return (0...text.count - part.count).contains { start in
+    part.indices.allSatisfy { text[start + $0] == part[$0] }
   }
 }
 
