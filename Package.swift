@@ -19,9 +19,15 @@ let package = Package(
     .target(
       name: "Formats",
       path: "formats",
-      exclude: [],
-      sources: ["Formats.swift"],
-      resources: []
+      exclude: ["mixes/README.md"],
+      sources: ["Formats.swift", "FormatTable.swift"],
+      resources: [
+        .embedInCode("mixes/mixes.tsv"),
+        .embedInCode("mixes/mix-rules.tsv"),
+        .embedInCode("mixes/tensor-roles.tsv"),
+        .embedInCode("mixes/model-classes.tsv"),
+        .embedInCode("mixes/output-types.tsv"),
+      ]
     ),
     .target(
       name: "ByteIO",

@@ -11,6 +11,11 @@ package enum Fixtures {
 
   package static func path(_ relative: String) -> String { root + "/Fixtures/" + relative }
 
+  /// Whether the fixture is there.
+  package static func exists(_ relative: String) -> Bool {
+    (try? PositionalFile.readAll(path(relative), limit: 64 << 20)) != nil
+  }
+
   package static func bytes(_ relative: String) throws -> [UInt8] {
     try PositionalFile.readAll(path(relative), limit: 64 << 20)
   }
