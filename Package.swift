@@ -19,7 +19,7 @@ let package = Package(
     .target(
       name: "Formats",
       path: "formats",
-      exclude: ["mixes/README.md"],
+      exclude: ["mixes/README.md", "modelfile/README.md"],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
         .embedInCode("mixes/mixes.tsv"),
@@ -27,6 +27,7 @@ let package = Package(
         .embedInCode("mixes/tensor-roles.tsv"),
         .embedInCode("mixes/model-classes.tsv"),
         .embedInCode("mixes/output-types.tsv"),
+        .embedInCode("modelfile/chat-families.tsv"),
       ]
     ),
     .target(
@@ -49,7 +50,7 @@ let package = Package(
       ]),
     .target(name: "Conversion", dependencies: ["Planning"]),
     .target(name: "Verification", dependencies: ["Planning"]),
-    .target(name: "Ingot", dependencies: ["Conversion", "Verification"]),
+    .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
       dependencies: [

@@ -1,5 +1,8 @@
 /// Tables about bytes and names that tests read and the binary embeds.
-package enum Formats {}
+package enum Formats {
+  /// Chat formats for Modelfiles: `formats/modelfile/README.md`.
+  package static var chatFamilies: [UInt8] { PackageResources.chat_families_tsv }
+}
 
 extension Formats {
   /// Stock mixes: `formats/mixes/README.md` explains these five tables.

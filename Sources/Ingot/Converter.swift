@@ -25,6 +25,8 @@ public struct Converter: Sendable {
   public var threadCount = Converter.defaultThreadCount
   public var memoryLimit = Converter.defaultMemoryLimit
   private let inputs: PlannedInputs
+  /// Keys of the archive before those that describe the conversion.
+  var archiveMetadata: Metadata { inputs.metadata }
 
   /// Opens the input, reads its headers, and plans.
   ///
