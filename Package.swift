@@ -19,7 +19,7 @@ let package = Package(
     .target(
       name: "Formats",
       path: "formats",
-      exclude: ["mixes/README.md", "modelfile/README.md"],
+      exclude: ["mixes/README.md", "modelfile/README.md", "quant"],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
         .embedInCode("mixes/mixes.tsv"),
@@ -74,7 +74,9 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
     .testTarget(name: "ArchitecturesTests", dependencies: ["Architectures", "TestSupport"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"]),
-    .testTarget(name: "QuantizersTests", dependencies: ["Quantizers", "TestSupport"]),
+    .testTarget(
+      name: "QuantizersTests",
+      dependencies: ["Quantizers", "Tensors", "StrictJSON", "TestSupport"]),
     .testTarget(name: "GGUFTests", dependencies: ["GGUF", "TestSupport"]),
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "TestSupport"]),

@@ -1,1 +1,97 @@
 #pragma once
+// The inner loops of Ingot: weights to blocks and back.
+//
+// How the folder is built
+//
+//     include/CKernels.h   what Swift sees: one function per block type and instruction set
+//     bodies/Lanes.h       vector types of LANES lanes, loads and stores that transpose, roundings
+//     bodies/*Search.h     the searches for scales that several block types share
+//     bodies/TYPE.h        one block type: its bytes, quantize, dequantize
+//     bodies/Table.h       includes every body and lists its functions under the type's number
+//     Kernels*.c           one file per instruction set: sets LANES and the target, includes Table.h
+//     Dispatch.c           finds out what this processor runs
+//
+// One lane, one block. Reference quantizers are sequential sums over a block. A vector here holds
+// the same weight of LANES different blocks, so each lane does the reference's operations in the
+// reference's order and the bytes do not depend on LANES. Q4_0, Q4_1, Q5_0 and Q5_1 with importance
+// hold one sum over the whole row: there a lane is a row. Where fewer blocks (or rows) are left than
+// lanes, the last one fills the idle lanes and is written several times with the same bytes.
+//
+// Rules for a body
+//
+// - Arithmetic is IEEE single precision, never contracted: each Kernels*.c says FP_CONTRACT OFF.
+// - A branch on data becomes a select between lanes; work that no lane needs may be skipped.
+// - No lane may trap, and no conversion may leave the range of its type: use the roundings of
+//   Lanes.h, whose results are defined for every input.
+// - A new block type: write bodies/TYPE.h, list it in Table.h. A new instruction set: write
+//   Kernels<Set>.c, add it to the enumeration and to Dispatch.c.
+//
+// Numbers are little-endian in blocks and in memory.
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Instruction sets that the bodies are compiled for.
+enum {
+  INGOT_SCALAR = 0,
+  INGOT_AVX2 = 1,
+  INGOT_AVX512 = 2,
+  INGOT_NEON = 3,
+  INGOT_KERNEL_SETS = 4,
+};
+
+/// Numbers of the block types in a GGUF file, with room for the highest.
+enum {
+  INGOT_F16 = 1,
+  INGOT_Q4_0 = 2,
+  INGOT_Q4_1 = 3,
+  INGOT_Q5_0 = 6,
+  INGOT_Q5_1 = 7,
+  INGOT_Q8_0 = 8,
+  INGOT_Q2_K = 10,
+  INGOT_Q3_K = 11,
+  INGOT_Q4_K = 12,
+  INGOT_Q5_K = 13,
+  INGOT_Q6_K = 14,
+  INGOT_F64 = 28,
+  INGOT_BF16 = 30,
+  INGOT_TYPES = 43,
+};
+
+/// Quantizes `row_count` rows of `column_count` weights. `importance` has one entry per column and
+/// may be null. `blocks` must not overlap the rows; no alignment is needed.
+typedef void (*ingot_quantize)(
+  const float *_Nonnull rows, size_t row_count, size_t column_count,
+  const float *_Nullable importance, uint8_t *_Nonnull blocks);
+
+/// Writes `weight_count` weights, whole blocks.
+typedef void (*ingot_dequantize)(
+  const uint8_t *_Nonnull blocks, size_t weight_count, float *_Nonnull weights);
+
+/// The functions of one instruction set; null where a type has none.
+typedef struct {
+  ingot_quantize _Nullable quantize[INGOT_TYPES];
+  ingot_dequantize _Nullable dequantize[INGOT_TYPES];
+  /// Index of the first NaN or infinity, or `count`.
+  size_t (*_Nonnull first_non_finite)(const float *_Nonnull values, size_t count);
+} ingot_kernels;
+
+/// Whether the processor runs kernel set `set` and this build contains it.
+int ingot_is_runnable(int set);
+
+/// The set's quantizer for a type's number; null when the set or the type has none.
+ingot_quantize _Nullable ingot_find_quantize(int set, uint32_t type);
+
+/// The set's dequantizer for a type's number; null when the set or the type has none.
+ingot_dequantize _Nullable ingot_find_dequantize(int set, uint32_t type);
+
+/// Index of the first NaN or infinity, or `count`.
+size_t ingot_first_non_finite(int set, const float *_Nonnull values, size_t count);
+
+/// Index of the first of `count` half precision numbers, `stride` bytes apart, that is NaN or
+/// infinite, or `count`.
+size_t ingot_first_non_finite_half(
+  const uint8_t *_Nonnull halves, size_t stride, size_t count);
+
+/// Value of the environment variable INGOT_KERNELS; null when it is not set.
+const char *_Nullable ingot_forced_kernels(void);

@@ -1,0 +1,44 @@
+// Every body, compiled for one instruction set, and the table of its functions.
+
+#include "Lanes.h"
+#include "ScaleSearch.h"
+#include "AffineSearch.h"
+#include "Elements.h"
+#include "SmallBlocks.h"
+#include "Q4_K_Q5_K.h"
+#include "Q2_K.h"
+#include "Q3_K.h"
+#include "Q6_K.h"
+
+const ingot_kernels KERNEL_SET = {
+  .quantize = {
+    [INGOT_F16] = quantize_f16,
+    [INGOT_BF16] = quantize_bf16,
+    [INGOT_Q4_0] = quantize_q4_0,
+    [INGOT_Q4_1] = quantize_q4_1,
+    [INGOT_Q5_0] = quantize_q5_0,
+    [INGOT_Q5_1] = quantize_q5_1,
+    [INGOT_Q8_0] = quantize_q8_0,
+    [INGOT_Q2_K] = quantize_q2_K,
+    [INGOT_Q3_K] = quantize_q3_K,
+    [INGOT_Q4_K] = quantize_q4_K,
+    [INGOT_Q5_K] = quantize_q5_K,
+    [INGOT_Q6_K] = quantize_q6_K,
+  },
+  .dequantize = {
+    [INGOT_F16] = dequantize_f16,
+    [INGOT_BF16] = dequantize_bf16,
+    [INGOT_F64] = dequantize_f64,
+    [INGOT_Q4_0] = dequantize_q4_0,
+    [INGOT_Q4_1] = dequantize_q4_1,
+    [INGOT_Q5_0] = dequantize_q5_0,
+    [INGOT_Q5_1] = dequantize_q5_1,
+    [INGOT_Q8_0] = dequantize_q8_0,
+    [INGOT_Q2_K] = dequantize_q2_K,
+    [INGOT_Q3_K] = dequantize_q3_K,
+    [INGOT_Q4_K] = dequantize_q4_K,
+    [INGOT_Q5_K] = dequantize_q5_K,
+    [INGOT_Q6_K] = dequantize_q6_K,
+  },
+  .first_non_finite = first_non_finite,
+};
