@@ -19,9 +19,9 @@ let package = Package(
     .target(
       name: "Formats",
       path: "formats",
-      exclude: [],
+      exclude: ["tokenizers/README.md"],
       sources: ["Formats.swift"],
-      resources: []
+      resources: [.embedInCode("tokenizers/pre-tokenizers.tsv")]
     ),
     .target(
       name: "ByteIO",
@@ -56,7 +56,8 @@ let package = Package(
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
     .testTarget(name: "ArchitecturesTests", dependencies: ["Architectures", "TestSupport"]),
-    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"]),
+    .testTarget(
+      name: "TokenizersTests", dependencies: ["Tokenizers", "Tensors", "StrictJSON", "TestSupport"]),
     .testTarget(name: "QuantizersTests", dependencies: ["Quantizers", "TestSupport"]),
     .testTarget(name: "GGUFTests", dependencies: ["GGUF", "TestSupport"]),
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
