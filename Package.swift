@@ -19,15 +19,22 @@ let package = Package(
     .target(
       name: "Formats",
       path: "formats",
-      exclude: ["mixes/README.md", "modelfile/README.md", "quant"],
+      // Pages for people; tests read them from the source tree.
+      exclude: [
+        "architectures/README.md", "general-metadata.md", "mixes/README.md", "modelfile/README.md",
+        "quant", "safetensors.md", "tokenizers/README.md",
+      ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
+        .embedInCode("architectures/architectures.tsv"),
+        .embedInCode("architectures/llama.tsv"),
         .embedInCode("mixes/mixes.tsv"),
         .embedInCode("mixes/mix-rules.tsv"),
         .embedInCode("mixes/tensor-roles.tsv"),
         .embedInCode("mixes/model-classes.tsv"),
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
+        .embedInCode("tokenizers/pre-tokenizers.tsv"),
       ]
     ),
     .target(
@@ -73,7 +80,9 @@ let package = Package(
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
     .testTarget(name: "ArchitecturesTests", dependencies: ["Architectures", "TestSupport"]),
-    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"]),
+    .testTarget(
+      name: "TokenizersTests",
+      dependencies: ["Tokenizers", "Tensors", "StrictJSON", "TestSupport"]),
     .testTarget(
       name: "QuantizersTests",
       dependencies: ["Quantizers", "Tensors", "StrictJSON", "TestSupport"]),

@@ -2,9 +2,21 @@
 package enum Formats {
   /// Chat formats for Modelfiles: `formats/modelfile/README.md`.
   package static var chatFamilies: [UInt8] { PackageResources.chat_families_tsv }
-}
 
-extension Formats {
+  /// Names of pre-tokenizers by split expression: `tokenizers/pre-tokenizers.tsv`.
+  package static var preTokenizers: [UInt8] { PackageResources.pre_tokenizers_tsv }
+
+  /// `architectures/architectures.tsv`: model classes and what they mean.
+  package static var architectures: [UInt8] { PackageResources.architectures_tsv }
+
+  /// `architectures/NAME.tsv`: tensor names of one architecture; `nil` when there is no such table.
+  package static func tensorNames(_ name: String) -> [UInt8]? {
+    switch name {
+    case "llama": PackageResources.llama_tsv
+    default: nil
+    }
+  }
+
   /// Stock mixes: `formats/mixes/README.md` explains these five tables.
   package enum Mixes {
     package static var mixes: [UInt8] { PackageResources.mixes_tsv }

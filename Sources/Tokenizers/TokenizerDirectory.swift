@@ -1,0 +1,93 @@
+import ByteIO
+import StrictJSON
+
+/// The small files beside a tokenizer, each read once, with a record of which were there.
+struct TokenizerDirectory {
+  let path: String
+  private(set) var sourceFiles: [String] = []
+
+  /// `tokenizer_config.json`; `nil` when absent.
+  private(set) var tokenizerConfig: JSONObject?
+  /// `config.json`; empty when absent.
+  private(set) var modelConfig = JSONObject()
+
+  static let configByteLimit: UInt64 = 16 << 20
+
+  init(path: String) throws(FormatError) {
+    self.path = path
+    modelConfig = try readObject("config.json") ?? JSONObject()
+    tokenizerConfig = try readObject("tokenizer_config.json")
+  }
+
+  func file(_ name: String) -> String { path + "/" + name }
+
+  /// Opens a file of the directory; `nil` when it is not there.
+  mutating func open(_ name: String) throws(FormatError) -> PositionalFile? {
+    do {
+      let file = try PositionalFile(file(name))
+      if !sourceFiles.contains(name) { sourceFiles.append(name) }
+      return file
+    } catch {
+      guard case .fileNotFound = error.reason else { throw error }
+      return nil
+    }
+  }
+
+  /// Reads a small file whole; `nil` when it is not there.
+  mutating func readBytes(_ name: String, limit: UInt64 = configByteLimit) throws(FormatError)
+    -> [UInt8]?
+  {
+    guard let file = try open(name) else { return nil }
+    guard file.byteCount <= limit else {
+      throw FormatError(
+        file: file.path, field: name,
+        reason: .outOfRange(found: "\(file.byteCount) bytes", allowed: "at most \(limit) bytes"))
+    }
+    return try file.read(at: 0, count: Int(file.byteCount), field: name)
+  }
+
+  /// Reads a small JSON file whose document has to be an object; `nil` when it is not there.
+  mutating func readObject(_ name: String) throws(FormatError) -> JSONObject? {
+    guard let bytes = try readBytes(name) else { return nil }
+    guard let object = try JSONValue(parsing: bytes, file: file(name)).object else {
+      throw FormatError(
+        file: file(name), field: name,
+        reason: .outOfRange(found: "another JSON value", allowed: "an object"))
+    }
+    return object
+  }
+
+  /// Reads a text file as the reference does: UTF-8, every line end made a line feed.
+  mutating func readText(_ name: String) throws(FormatError) -> String? {
+    guard let bytes = try readBytes(name) else { return nil }
+    var text: [UInt8] = []
+    text.reserveCapacity(bytes.count)
+    var afterReturn = false
+    for byte in bytes {
+      if byte == UInt8(ascii: "\n"), afterReturn {
+        afterReturn = false
+        continue
+      }
+      afterReturn = byte == UInt8(ascii: "\r")
+      text.append(afterReturn ? UInt8(ascii: "\n") : byte)
+    }
+    guard let result = String(validating: text, as: UTF8.self) else {
+      throw FormatError(
+        file: file(name), field: name, reason: .malformed("text that is not valid UTF-8"))
+    }
+    return result
+  }
+
+  /// A member of `config.json`, or of its `text_config` where the root has none.
+  func modelConfigValue(_ key: String) -> JSONValue? {
+    let root = JSONValue.object(modelConfig)
+    return root[key] ?? root["text_config"]?[key]
+  }
+
+  /// An error about a member of one of the small files.
+  func error(_ name: String, _ field: String, _ reason: FormatError.Reason, advice: String? = nil)
+    -> FormatError
+  {
+    FormatError(file: file(name), field: field, reason: reason, advice: advice)
+  }
+}
