@@ -13,6 +13,10 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-system", "1.6.0"..<"1.9.0"),
   ],
   targets: [
+    // Front matter of model cards.
+    .systemLibrary(
+      name: "CYAML", pkgConfig: "yaml-0.1",
+      providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
     // Inner loops in C; everything else is Swift.
     .target(name: "CKernels"),
     // Tables about bytes and names, embedded in the binary.
@@ -44,7 +48,7 @@ let package = Package(
     .target(name: "Tensors", dependencies: ["ByteIO"]),
 
     // Siblings: none of these five imports another.
-    .target(name: "Checkpoints", dependencies: ["Tensors", "StrictJSON", "ByteIO"]),
+    .target(name: "Checkpoints", dependencies: ["Tensors", "StrictJSON", "ByteIO", "CYAML"]),
     .target(name: "Architectures", dependencies: ["Tensors", "StrictJSON", "ByteIO", "Formats"]),
     .target(name: "Tokenizers", dependencies: ["Tensors", "StrictJSON", "ByteIO", "Formats"]),
     .target(name: "Quantizers", dependencies: ["Tensors", "CKernels"]),
@@ -79,7 +83,8 @@ let package = Package(
     .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON", "TestSupport"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
-    .testTarget(name: "ArchitecturesTests", dependencies: ["Architectures", "TestSupport"]),
+    .testTarget(
+      name: "ArchitecturesTests", dependencies: ["Architectures", "Formats", "TestSupport"]),
     .testTarget(
       name: "TokenizersTests",
       dependencies: ["Tokenizers", "Tensors", "StrictJSON", "TestSupport"]),

@@ -1,0 +1,2 @@
+// Events of libyaml, the reference parser of YAML 1.1.
+#include <yaml.h>

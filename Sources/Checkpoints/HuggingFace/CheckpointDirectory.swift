@@ -1,0 +1,127 @@
+import ByteIO
+import SystemPackage
+import Tensors
+
+/// A Hugging Face checkpoint: a directory, possibly a hub cache snapshot made of links.
+///
+/// Shards are joined in the order of their names, and the tensors of a shard in the order of theirs
+/// (bytes, both), so nothing depends on how the file system lists files or who wrote the headers.
+package struct CheckpointDirectory: TensorSource {
+  /// The directory that holds `config.json` and the tokenizer.
+  package let path: String
+  /// What the user should know about how the directory was read.
+  package let notes: [String]
+  package let tensors: [TensorDescriptor]
+  private let shards: [SafetensorsFile]
+
+  package var files: [String] { shards.map(\.file.path) }
+
+  /// Opens a directory, or one weights file with `config.json` beside it.
+  ///
+  /// A file that is one of a numbered set stands for its whole directory.
+  ///
+  /// - Throws: `FormatError`; `.fileNotFound` and `.missing` where something is not there.
+  package init(_ path: String) throws(FormatError) {
+    if DirectoryListing.isFolder(path) || !path.hasSuffix(".safetensors") {
+      try self.init(folder: path, weights: nil)
+      return
+    }
+    let filePath = FilePath(path)
+    let parent = filePath.removingLastComponent().string
+    let folder = parent.isEmpty ? "." : parent
+    let name = filePath.lastComponent?.string ?? path
+    guard DirectoryListing.exists(path) else {
+      throw FormatError(file: path, field: "file", reason: .fileNotFound)
+    }
+    guard DirectoryListing.exists(DirectoryListing.join(folder, "config.json")) else {
+      throw FormatError(
+        file: folder, field: "config.json", reason: .missing("config.json beside the weights"))
+    }
+    try self.init(folder: folder, weights: ShardNumber(name) == nil ? name : nil)
+  }
+
+  private init(folder: String, weights: String?) throws(FormatError) {
+    path = folder
+    let weightFiles: WeightFiles
+    if let weights {
+      weightFiles = WeightFiles(onlyName: weights)
+    } else {
+      weightFiles = try WeightFiles(folder: folder)
+    }
+    notes = weightFiles.notes
+    var shards: [SafetensorsFile] = []
+    var tensors: [TensorDescriptor] = []
+    var shardOfTensor: [ExactString: Int] = [:]
+    for (index, name) in weightFiles.names.enumerated() {
+      let shard = try SafetensorsFile(DirectoryListing.join(folder, name))
+      for var tensor in shard.tensors.sorted(by: { $0.name < $1.name }) {
+        if let earlier = shardOfTensor.updateValue(index, forKey: tensor.name) {
+          throw FormatError(
+            file: shard.file.path, field: printable(tensor.name.string, limit: 120),
+            reason: .duplicate("tensor, which \(weightFiles.names[earlier]) holds too"))
+        }
+        for region in tensor.regions.indices { tensor.regions[region].file = index }
+        tensors.append(tensor)
+      }
+      shards.append(shard)
+    }
+    self.shards = shards
+    self.tensors = tensors
+    try Self.checkIndex(weightFiles, shardOfTensor, folder: folder)
+  }
+
+  /// The index and the shards have to name the same tensors in the same files.
+  private static func checkIndex(
+    _ weightFiles: WeightFiles, _ shardOfTensor: [ExactString: Int], folder: String
+  ) throws(FormatError) {
+    guard let named = weightFiles.shardOfTensor else { return }
+    let index = DirectoryListing.join(folder, WeightFiles.indexName)
+    for (tensor, name) in named.sorted(by: { $0.key < $1.key }) {
+      let field = "weight_map[\"\(printable(tensor.string, limit: 120))\"]"
+      guard let shard = shardOfTensor[tensor] else {
+        throw FormatError(
+          file: index, field: field,
+          reason: .missing("this tensor: \(printable(name)) does not hold it"))
+      }
+      if weightFiles.names[shard] != name {
+        throw FormatError(
+          file: index, field: field,
+          reason: .inconsistent(
+            "names \(printable(name)), but \(weightFiles.names[shard]) holds the tensor"))
+      }
+    }
+    if let extra = shardOfTensor.keys.filter({ named[$0] == nil }).min(),
+      let shard = shardOfTensor[extra]
+    {
+      throw FormatError(
+        file: index, field: "weight_map",
+        reason: .missing(
+          "tensor \(printable(extra.string, limit: 120)), which \(weightFiles.names[shard]) holds"))
+    }
+  }
+
+  /// Path of a file of the checkpoint that is not a weights file.
+  package func path(of name: String) -> String { DirectoryListing.join(path, name) }
+
+  package func read(
+    _ tensor: TensorDescriptor, at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    try shards[tensor.regions[0].file].read(tensor, at: byteOffset, into: buffer)
+  }
+
+  package func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {
+    shards[tensor.regions[0].file].prefetch(tensor, at: byteOffset, byteCount: byteCount)
+  }
+
+  package func checkUnchanged() throws(FormatError) {
+    for shard in shards { try shard.checkUnchanged() }
+  }
+}
+
+extension WeightFiles {
+  /// One file that the user named.
+  fileprivate init(onlyName name: String) {
+    names = [name]
+    shardOfTensor = nil
+  }
+}

@@ -1,0 +1,61 @@
+import ByteIO
+import SystemPackage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// What the file system says about names; links are followed unless said otherwise.
+enum DirectoryListing {
+  /// Names in a folder, in the order of their bytes, without `.` and `..`.
+  ///
+  /// The order in which the file system lists them differs between machines and is never used.
+  static func names(in folder: String) throws(FormatError) -> [String] {
+    guard let stream = opendir(folder) else {
+      let code = Errno(rawValue: errno)
+      throw FormatError(
+        file: folder, field: "directory",
+        reason: code == .noSuchFileOrDirectory
+          ? .fileNotFound : .readFailed(errno: code.rawValue, description: code.description))
+    }
+    defer { closedir(stream) }
+    var names: [ExactString] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+        ExactString(utf8: raw.prefix { $0 != 0 })
+      }
+      // A name that is not UTF-8 can be no file that a checkpoint uses.
+      if let name, name != ".", name != ".." { names.append(name) }
+    }
+    return names.sorted().map(\.string)
+  }
+
+  static func isFolder(_ path: String) -> Bool { mode(path, followLinks: true) == S_IFDIR }
+  static func exists(_ path: String) -> Bool { mode(path, followLinks: true) != nil }
+  /// A link whose target is not there.
+  static func isDanglingLink(_ path: String) -> Bool {
+    mode(path, followLinks: false) == S_IFLNK && !exists(path)
+  }
+
+  /// The absolute path without links.
+  static func realPath(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
+  private static func mode(_ path: String, followLinks: Bool) -> mode_t? {
+    var status = stat()
+    guard (followLinks ? stat(path, &status) : lstat(path, &status)) == 0 else { return nil }
+    return status.st_mode & S_IFMT
+  }
+
+  /// `name` inside `folder`.
+  static func join(_ folder: String, _ name: String) -> String {
+    FilePath(folder).appending(name).string
+  }
+}

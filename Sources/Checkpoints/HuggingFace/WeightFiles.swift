@@ -1,0 +1,180 @@
+import ByteIO
+import StrictJSON
+
+/// Which files of a directory hold the checkpoint's weights.
+///
+/// In this order: what `model.safetensors.index.json` names; `model.safetensors`; a complete set of
+/// `model-0000N-of-0000M.safetensors`. Everything else (`consolidated.safetensors`, `original/`) is
+/// another copy of the same weights and is left alone.
+struct WeightFiles {
+  static let indexName = "model.safetensors.index.json"
+  static let singleName = "model.safetensors"
+  /// Largest index that is read; the largest published ones stay below 1 MiB.
+  static let indexByteCountLimit: UInt64 = 64 << 20
+
+  /// Plain file names in the order of their bytes.
+  var names: [String]
+  /// Shard of each tensor, where an index says so.
+  var shardOfTensor: [ExactString: String]?
+  /// What was left alone, for the user.
+  var notes: [String] = []
+
+  init(folder: String) throws(FormatError) {
+    let present = try DirectoryListing.names(in: folder)
+    let candidates = present.filter { $0.hasSuffix(".safetensors") }
+    // A dangling index link is an error of its own and no reason to look further.
+    if present.contains(Self.indexName) {
+      let map = try Self.readIndex(DirectoryListing.join(folder, Self.indexName))
+      shardOfTensor = map
+      names = Set(map.values.map { ExactString($0) }).sorted().map(\.string)
+      try Self.checkPresent(names, folder: folder, present: present)
+    } else if present.contains(Self.singleName) {
+      names = [Self.singleName]
+    } else {
+      names = try Self.numberedShards(candidates, folder: folder, present: present)
+    }
+    let used = Set(names)
+    let ignored = candidates.filter { !used.contains($0) }
+    if !ignored.isEmpty {
+      notes.append("ignored: " + printable(ignored.joined(separator: ", ")))
+    }
+  }
+
+  /// Reads `weight_map`: tensor name to plain file name.
+  private static func readIndex(_ path: String) throws(FormatError) -> [ExactString: String] {
+    let bytes = try PositionalFile.readAll(path, limit: indexByteCountLimit)
+    var reader = JSONReader(bytes, file: path)
+    var map: [ExactString: String]?
+    try reader.beginObject("index")
+    while let key = try reader.nextKey("index") {
+      guard key == "weight_map" else {
+        try reader.skipValue(key)
+        continue
+      }
+      var entries: [ExactString: String] = [:]
+      try reader.beginObject("weight_map")
+      while let tensor = try reader.nextKey("weight_map") {
+        let field = "weight_map[\"\(printable(tensor, limit: 120))\"]"
+        let name = try reader.readString(field)
+        guard isPlainFileName(name) else {
+          throw reader.error(
+            field,
+            .outOfRange(
+              found: "\"\(printable(name, limit: 120))\"",
+              allowed: "the plain name of a file in the same folder"))
+        }
+        entries[ExactString(tensor)] = name
+      }
+      map = entries
+    }
+    try reader.finish("index")
+    guard let map, !map.isEmpty else {
+      throw FormatError(
+        file: path, field: "weight_map", reason: .missing("tensor names in \"weight_map\""))
+    }
+    return map
+  }
+
+  /// Whether `name` stays inside its folder whatever it is joined to.
+  static func isPlainFileName(_ name: String) -> Bool {
+    !name.isEmpty && name != "." && name != ".."
+      && !name.utf8.contains { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "\\") || $0 == 0 }
+  }
+
+  /// Shards numbered from 1 to the total that every one of them states.
+  private static func numberedShards(
+    _ candidates: [String], folder: String, present: [String]
+  ) throws(FormatError) -> [String] {
+    let shards = candidates.compactMap { name in ShardNumber(name).map { (name, $0) } }
+    guard let total = shards.first?.1.total else {
+      throw nothingUsable(folder: folder, candidates: candidates, present: present)
+    }
+    if let (name, number) = shards.first(where: { $0.1.total != total }) {
+      throw FormatError(
+        file: DirectoryListing.join(folder, name), field: "file name",
+        reason: .inconsistent(
+          "says \(number.total) shards, \(shards[0].0) beside it says \(total)"))
+    }
+    let numbers = Set(shards.map(\.1.number))
+    if let bad = shards.first(where: { $0.1.number < 1 || $0.1.number > total }) {
+      throw FormatError(
+        file: DirectoryListing.join(folder, bad.0), field: "file name",
+        reason: .outOfRange(found: "shard \(bad.1.number)", allowed: "1 to \(total)"))
+    }
+    if numbers.count != total {
+      let gap = (1...total).first { !numbers.contains($0) } ?? total
+      throw FormatError(
+        file: folder, field: "shards",
+        reason: .missing("shard \(gap) of \(total); \(numbers.count) of \(total) are there"),
+        advice: unfinishedAdvice(present))
+    }
+    return shards.map(\.0)
+  }
+
+  private static func checkPresent(_ names: [String], folder: String, present: [String])
+    throws(FormatError)
+  {
+    for name in names {
+      let path = DirectoryListing.join(folder, name)
+      if DirectoryListing.exists(path) { continue }
+      let isLink = DirectoryListing.isDanglingLink(path)
+      throw FormatError(
+        file: path, field: "file",
+        reason: .missing(
+          isLink
+            ? "the file that this link points to" : "this shard, which \(indexName) names"),
+        advice: unfinishedAdvice(present + (isLink ? [".incomplete"] : [])))
+    }
+  }
+
+  private static func unfinishedAdvice(_ present: [String]) -> String? {
+    present.contains { $0.hasSuffix(".incomplete") }
+      ? "the download is not finished" : "download the checkpoint again"
+  }
+
+  private static func nothingUsable(folder: String, candidates: [String], present: [String])
+    -> FormatError
+  {
+    var found = candidates
+    found += present.filter { name in
+      [".bin", ".pth", ".pt", ".gguf", ".incomplete"].contains { name.hasSuffix($0) }
+    }
+    let what = found.isEmpty ? "none" : printable(found.joined(separator: ", "), limit: 200)
+    return FormatError(
+      file: folder, field: "weights",
+      reason: .missing(
+        "\(singleName), \(indexName) or model-00001-of-0000N.safetensors (weight files found: \(what))"
+      ),
+      advice: candidates.count == 1 && found.count == 1
+        ? "to use it, name the file itself: \(printable(DirectoryListing.join(folder, found[0])))"
+        : nil)
+  }
+}
+
+/// The numbers in `model-00001-of-00002.safetensors`.
+struct ShardNumber {
+  var number: Int
+  var total: Int
+
+  init?(_ name: String) {
+    let prefix = "model-"
+    let suffix = ".safetensors"
+    guard name.hasPrefix(prefix), name.hasSuffix(suffix),
+      name.utf8.count > prefix.utf8.count + suffix.utf8.count
+    else { return nil }
+    let middle = name.dropFirst(prefix.count).dropLast(suffix.count)
+    let parts = middle.split(separator: "-", omittingEmptySubsequences: false)
+    guard parts.count == 3, parts[1] == "of", let number = Self.count(parts[0]),
+      let total = Self.count(parts[2]), total >= 1
+    else { return nil }
+    self.number = number
+    self.total = total
+  }
+
+  private static func count(_ digits: Substring) -> Int? {
+    guard digits.utf8.count == 5, digits.utf8.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 }) else {
+      return nil
+    }
+    return Int(digits)
+  }
+}
