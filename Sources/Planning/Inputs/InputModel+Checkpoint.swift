@@ -10,7 +10,7 @@ extension InputModel {
   /// Keys come in the reference converter's order: general, architecture, tokenizer.
   init(checkpoint path: String, recipe: Recipe) throws {
     let directory = try CheckpointDirectory(path)
-    let configuration = try ModelConfiguration(directory: directory.path)
+    let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
     let mapping = try ModelMapping(configuration, tensors: directory.tensors)
     var tokenizerOptions = TokenizerOptions(architecture: mapping.architecture)
     tokenizerOptions.vocabularySize = mapping.vocabularySize
@@ -18,24 +18,25 @@ extension InputModel {
     tokenizerOptions.chatTemplate = try recipe.chatTemplate
     let tokenizer = try readTokenizer(directory: directory.path, options: tokenizerOptions)
 
-    let weightCount = mapping.tensors.reduce(0) { $0 + ($1.shape.checkedElementCount ?? 0) }
-    let generatedCount = mapping.generated.reduce(0) { $0 + $1.values.count }
     let general = try generalMetadata(
       directory: directory.path, architecture: mapping.architecture, modelName: recipe.modelName,
-      parameterCounts: ParameterCounts(dense: weightCount + generatedCount))
+      parameterCounts: ParameterCounts(dense: mapping.elementCount))
 
     var metadata = general.entries
     metadata.merge(mapping.metadata)
     metadata.merge(tokenizer.entries)
 
     source = directory
+    let positions = Dictionary(
+      uniqueKeysWithValues: directory.tensors.enumerated().map { ($1.name, $0) })
     tensors =
-      mapping.tensors.map { tensor in
-        let input = directory.tensors[tensor.source]
-        return Tensor(
-          name: tensor.name, shape: tensor.shape, source: .input(tensor.source),
-          sourceName: input.name, storedType: input.type, keptType: .f32,
-          transform: tensor.transform)
+      mapping.tensors.compactMap { tensor in
+        positions[tensor.source.name].map { position in
+          Tensor(
+            name: tensor.name, shape: tensor.shape, source: .input(position),
+            sourceName: tensor.source.name, storedType: tensor.source.type, keptType: .f32,
+            transform: tensor.transform)
+        }
       }
       + mapping.generated.enumerated().map { index, tensor in
         Tensor(
