@@ -44,7 +44,8 @@ package struct RuleCondition: Hashable, Sendable {
 
     package func contains(_ index: Int, of count: Int) -> Bool {
       let inFirstEighth = index < count / 8
-      let inLastEighth = index >= 7 * count / 8
+      // 7 · count / 8 without overflow.
+      let inLastEighth = index >= count / 8 * 7 + count % 8 * 7 / 8
       return switch self {
       case .first2: index < 2
       case .first4: index < 4

@@ -69,6 +69,10 @@ import Testing
   #expect(indices(.first4, 16) == [0, 1, 2, 3])
   #expect(indices(.middle, 10) == [1, 2, 3, 4, 5, 6, 7])
   #expect(indices(.sensitive, 6) == [2, 5])
+  #expect(!RuleCondition.Span.sensitive.contains(.max / 2, of: .max))
+  for count in 0..<40 {
+    #expect(indices(.middle, count) == Array(count / 8..<7 * count / 8), "\(count)")
+  }
   #expect(indices(.sensitive, 16) == [0, 1, 4, 7, 10, 13, 14, 15])
 }
 
