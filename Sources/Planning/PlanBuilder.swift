@@ -85,7 +85,7 @@ struct PlanBuilder {
     notes += try ineffectiveOptions(rules, options: options, tensors: typed)
 
     let tensors = try order.map { index in
-      try plan(model.tensors[index], assignments[index], notes: &notes)
+      try planTensor(model.tensors[index], assignments[index], notes: &notes)
     }
     var plan = ConversionPlan(
       outputs: [], tensors: tensors, generated: model.generated,
@@ -103,7 +103,7 @@ struct PlanBuilder {
     return model.tensors.indices.sorted { (model.tensors[$0].part, $0) < (model.tensors[$1].part, $1) }
   }
 
-  private func plan(
+  private func planTensor(
     _ tensor: InputModel.Tensor, _ assignment: TypeAssignment, notes: inout [String]
   ) throws -> ConversionPlan.Tensor {
     let type = assignment.type
