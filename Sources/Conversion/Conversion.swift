@@ -83,7 +83,22 @@ package struct Conversion: Sendable {
   package var threadCount: Int
   package var weightsPerChunk: Int
   package var allowsNonFinite: Bool
-  package var cancellation = CancellationFlag()
+  package var cancellation: CancellationFlag
+
+  package init(
+    plan: ConversionPlan, source: any TensorSource, importance: [ExactString: [Float]],
+    kernels: KernelTable, threadCount: Int, weightsPerChunk: Int, allowsNonFinite: Bool,
+    cancellation: CancellationFlag = CancellationFlag()
+  ) {
+    self.plan = plan
+    self.source = source
+    self.importance = importance
+    self.kernels = kernels
+    self.threadCount = threadCount
+    self.weightsPerChunk = weightsPerChunk
+    self.allowsNonFinite = allowsNonFinite
+    self.cancellation = cancellation
+  }
 
   /// Weights per chunk where memory allows: F32 rows of half a mebibyte stay in the L2 cache.
   package static let preferredWeightsPerChunk = 1 << 17

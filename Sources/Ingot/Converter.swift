@@ -2,6 +2,7 @@
 @_exported import Conversion
 @_exported import Planning
 @_exported import Tensors
+import GGUF
 import Quantizers
 
 /// Version of this release; stored in archives as `ingot.version`.
@@ -32,8 +33,9 @@ public struct Converter: Sendable {
   ///
   /// - Throws: `FormatError` about the input, or `UsageError` about the recipe.
   public init(checkpoint: String, output: String, recipe: Recipe = Recipe()) throws {
-    (plan, inputs) = try makePlan(
-      checkpoint: checkpoint, output: output, recipe: recipe, version: ingotVersion)
+    (plan, inputs) = try Self.statingUsage {
+      try makePlan(checkpoint: checkpoint, output: output, recipe: recipe, version: ingotVersion)
+    }
   }
 
   /// Carries out the plan.
@@ -46,21 +48,34 @@ public struct Converter: Sendable {
   ) throws -> ConversionSummary {
     let start = ContinuousClock.now
     try checkDiskSpace()
-    let budget: MemoryBudget
-    do {
-      budget = try MemoryBudget(
+    let kernels = try Self.statingUsage { try KernelTable.choice.get() }
+    let budget = try Self.statingUsage {
+      try MemoryBudget(
         plan: plan, limit: memoryLimit, threadCount: threadCount,
         used: ProcessMemory.residentByteCount, peak: ProcessMemory.peakResidentByteCount)
-    } catch {
-      throw UsageError("\(error)")
     }
     let conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
-      kernels: try KernelTable.chosen(), threadCount: budget.threadCount,
+      kernels: kernels, threadCount: budget.threadCount,
       weightsPerChunk: budget.weightsPerChunk, allowsNonFinite: inputs.allowsNonFinite,
       cancellation: cancellation)
     try conversion.run(progress: progress)
     return ConversionSummary(plan: plan, elapsed: ContinuousClock.now - start)
+  }
+
+  /// Gives the errors about options of the layers below the one type that callers look for.
+  private static func statingUsage<Result>(_ body: () throws -> Result) throws -> Result {
+    do {
+      return try body()
+    } catch let error as OptionError {
+      throw UsageError(error.description)
+    } catch let error as MetadataOverride.ParseError {
+      throw UsageError(error.description)
+    } catch let error as KernelChoiceError {
+      throw UsageError(error.description)
+    } catch let error as MemoryBudget.TooSmall {
+      throw UsageError(error.description)
+    }
   }
 
   private func checkDiskSpace() throws(OutputError) {

@@ -67,16 +67,14 @@ struct Modelfile {
 
 extension Converter {
   /// Writes a Modelfile for the archive of this plan.
-  public func writeModelfile(to path: String) throws(OutputError) {
+  public func writeModelfile(to path: String) throws {
     guard let archive = plan.outputs.first?.path else { return }
     let (folder, name) = Self.folderAndName(archive)
     let isNeighbour = folder == Self.folderAndName(path).folder
     let modelfile = Modelfile(
       archive: isNeighbour ? "./" + name : archive, metadata: archiveMetadata)
     let file = try OutputFile(path)
-    try Array(modelfile.text.utf8).withUnsafeBytes { bytes throws(OutputError) in
-      try file.write(bytes, at: 0)
-    }
+    try Array(modelfile.text.utf8).withUnsafeBytes { bytes in try file.write(bytes, at: 0) }
     try file.commit()
   }
 
