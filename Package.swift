@@ -95,7 +95,9 @@ let package = Package(
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "TestSupport"]),
     .testTarget(name: "VerificationTests", dependencies: ["Verification", "TestSupport"]),
-    .testTarget(name: "EndToEndTests", dependencies: ["Ingot", "TestSupport"]),
+    .testTarget(
+      name: "EndToEndTests",
+      dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )

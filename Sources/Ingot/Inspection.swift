@@ -63,15 +63,16 @@ extension Inspection {
     }
     if showsTensors {
       lines.append("")
-      lines += TextTable(
-        ["tensor", "shape", "type", "bytes", "offset"],
-        tensors.map {
-          [
-            printable($0.name.string), "\($0.shape)", $0.type.name, "\($0.byteCount)",
-            $0.regions.first.map { "\($0.fileOffset)" } ?? "",
-          ]
-        }, rightAligned: [3, 4]
-      ).lines
+      lines +=
+        TextTable(
+          ["tensor", "shape", "type", "bytes", "offset"],
+          tensors.map {
+            [
+              printable($0.name.string), "\($0.shape)", $0.type.name, "\($0.byteCount)",
+              $0.regions.first.map { "\($0.fileOffset)" } ?? "",
+            ]
+          }, rightAligned: [3, 4]
+        ).lines
     }
     return lines.joined(separator: "\n")
   }

@@ -39,7 +39,8 @@ struct Modelfile {
     } else if chat == nil {
       lines.append("# The checkpoint has no chat template: a base model that continues text.")
     } else {
-      lines.append("# Its chat template is of no known family; add a TEMPLATE if answers look wrong.")
+      lines.append(
+        "# Its chat template is of no known family; add a TEMPLATE if answers look wrong.")
     }
     for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] where chat != nil {
       guard let id = metadata[key]?.int, let tokens = metadata["tokenizer.ggml.tokens"]?.strings,

@@ -12,7 +12,8 @@ extension ConversionPlan {
     let fallbacks = tensors.filter { $0.fallbackFrom != nil }
     if !fallbacks.isEmpty {
       lines.append(
-        "\(fallbacks.count) tensors have another type than the recipe's, because of their row length:")
+        "\(fallbacks.count) tensors have another type than the recipe's, because of their row length:"
+      )
       lines += fallbacks.map {
         "  \(printable($0.name.string)): \($0.fallbackFrom?.name ?? "") → \($0.type.name)"
       }

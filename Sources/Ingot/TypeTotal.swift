@@ -59,7 +59,9 @@ struct TextTable {
       var line = ""
       for (column, cell) in row.enumerated() {
         let padding = String(repeating: " ", count: widths[column] - cell.count)
-        line += (column > 0 ? "  " : "") + (rightAligned.contains(column) ? padding + cell : cell + padding)
+        line +=
+          (column > 0 ? "  " : "")
+          + (rightAligned.contains(column) ? padding + cell : cell + padding)
       }
       while line.last == " " { line.removeLast() }
       return line
@@ -99,7 +101,13 @@ extension MetadataValue {
         json.value(array.count)
       }
     default:
-      if let int { json.value(int) } else if let unsigned { json.value(unsigned) } else { json.null() }
+      if let int {
+        json.value(int)
+      } else if let unsigned {
+        json.value(unsigned)
+      } else {
+        json.null()
+      }
     }
   }
 }

@@ -100,7 +100,9 @@ struct PlanBuilder {
   private func outputOrder() -> [Int] {
     guard recipe.keepsSplit else { return quantizerOrder(model.tensors.map(\.name)) }
     // By file, and in each as its header lists them.
-    return model.tensors.indices.sorted { (model.tensors[$0].part, $0) < (model.tensors[$1].part, $1) }
+    return model.tensors.indices.sorted {
+      (model.tensors[$0].part, $0) < (model.tensors[$1].part, $1)
+    }
   }
 
   private func planTensor(

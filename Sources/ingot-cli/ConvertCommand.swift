@@ -61,11 +61,13 @@ struct ConvertCommand: ParsableCommand {
   var imatrix: String?
 
   @Option(
-    help: ArgumentHelp("Use importance only for tensors with this in their name.", valueName: "text"))
+    help: ArgumentHelp(
+      "Use importance only for tensors with this in their name.", valueName: "text"))
   var includeWeights: [String] = []
 
   @Option(
-    help: ArgumentHelp("Do not use importance for tensors with this in their name.", valueName: "text"))
+    help: ArgumentHelp(
+      "Do not use importance for tensors with this in their name.", valueName: "text"))
   var excludeWeights: [String] = []
 
   @Option(
@@ -105,7 +107,8 @@ struct ConvertCommand: ParsableCommand {
   var noProvenance = false
 
   @Option(
-    help: ArgumentHelp("Also write a Modelfile for Ollama.", valueName: "file"), completion: .file())
+    help: ArgumentHelp("Also write a Modelfile for Ollama.", valueName: "file"), completion: .file()
+  )
   var modelfile: String?
 
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))

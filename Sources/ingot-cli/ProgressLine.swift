@@ -71,6 +71,7 @@ final class ProgressLine: Sendable {
     let whole = Int(min(seconds.rounded(.up), 1e7))
     let (hours, minutes) = (whole / 3600, whole / 60 % 60)
     let tail = (whole % 60 < 10 ? "0" : "") + "\(whole % 60)"
-    return hours > 0 ? "\(hours):\(minutes < 10 ? "0" : "")\(minutes):\(tail)" : "\(minutes):\(tail)"
+    return hours > 0
+      ? "\(hours):\(minutes < 10 ? "0" : "")\(minutes):\(tail)" : "\(minutes):\(tail)"
   }
 }

@@ -27,7 +27,8 @@ enum Terminal {
   static func note(_ message: String) { labelled("note", "36", message) }
 
   private static func labelled(_ label: String, _ colour: String, _ message: String) {
-    write(usesColour ? "\u{1B}[\(colour);1m\(label):\u{1B}[0m \(message)\n" : "\(label): \(message)\n")
+    write(
+      usesColour ? "\u{1B}[\(colour);1m\(label):\u{1B}[0m \(message)\n" : "\(label): \(message)\n")
   }
 }
 
@@ -40,5 +41,7 @@ func catchSignals() {
   for number in [SIGINT, SIGTERM, SIGHUP] {
     signal(number) { _ in interruption.cancel() }
   }
+  // These become errors of the write that caused them.
   signal(SIGPIPE, SIG_IGN)
+  signal(SIGXFSZ, SIG_IGN)
 }

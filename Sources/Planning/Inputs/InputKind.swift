@@ -28,7 +28,8 @@ package enum InputKind: Sendable {
     } else if magic.starts(with: Array("version https://".utf8)) {
       throw FormatError(
         file: path, fileOffset: 0, field: "magic",
-        reason: .unsupported(found: "a git-lfs pointer, not the file itself", allowed: "its content"),
+        reason: .unsupported(
+          found: "a git-lfs pointer, not the file itself", allowed: "its content"),
         advice: "run 'git lfs pull' in that folder")
     } else {
       throw FormatError(

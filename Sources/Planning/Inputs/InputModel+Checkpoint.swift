@@ -11,7 +11,8 @@ extension InputModel {
   init(checkpoint path: String, recipe: Recipe) throws {
     let directory = try CheckpointDirectory(path)
     let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
-    let mapping = try ModelMapping(configuration, tensors: directory.tensors, files: directory.files)
+    let mapping = try ModelMapping(
+      configuration, tensors: directory.tensors, files: directory.files)
     var tokenizerOptions = TokenizerOptions(architecture: mapping.architecture)
     tokenizerOptions.vocabularySize = mapping.vocabularySize
     tokenizerOptions.preTokenizer = recipe.preTokenizer

@@ -1,0 +1,114 @@
+import Ingot
+import StrictJSON
+import TestSupport
+import Testing
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+private let llama3 = Fixtures.path("models/llama3")
+
+@Test func convertsChecksAndInspects() throws {
+  let folder = TemporaryFolder()
+  let path = folder.file("out.gguf")
+  let converted = Command.ingot("convert", llama3, "-o", path, "--type", "Q4_K_M", "--json")
+  #expect(converted.status == 0, "\(converted.error)")
+  let summary = try JSONValue(parsing: Array(converted.output.utf8), file: "stdout")
+  #expect(summary["tensors"]?.int == 58)
+  #expect(folder.list() == ["out.gguf"])
+  let checked = Command.ingot("check", path)
+  #expect(checked.status == 0, "\(checked.output)\(checked.error)")
+  let inspected = Command.ingot("inspect", path, "--json", "--metadata", "--tensors")
+  let document = try JSONValue(parsing: Array(inspected.output.utf8), file: "stdout")
+  #expect(document["metadata"]?["ingot.recipe"]?.string == "Q4_K_M")
+  #expect(document["tensors"]?.array?.count == 58)
+}
+
+@Test func dryRunWritesNothing() throws {
+  let folder = TemporaryFolder()
+  let result = Command.ingot(
+    "convert", llama3, "-o", folder.file("out.gguf"), "--dry-run", "--json")
+  #expect(result.status == 0)
+  let plan = try JSONValue(parsing: Array(result.output.utf8), file: "stdout")
+  #expect(plan["totalBytes"]?.int ?? 0 > 3_500_000)
+  #expect(plan["tensors"]?.array?.count == 58)
+  #expect(folder.list().isEmpty)
+}
+
+@Test func exitStatusesSayWhatWentWrong() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  let garbage = folder.write("garbage.gguf", "no model at all, and long enough to be one")
+  let cut = folder.write("cut.gguf", Array("GGUF".utf8) + [3, 0, 0, 0, 9])
+  let cases: [([String], Int32)] = [
+    (["convert"], 64),
+    (["convert", llama3, "-o", out, "--type", "Q9_X"], 64),
+    (["convert", llama3, "-o", out, "--threads", "0"], 64),
+    (["convert", llama3, "-o", out, "--memory-limit", "1M"], 64),
+    (["convert", llama3, "-o", out, "--tensor-type", "("], 64),
+    (["convert", llama3, "-o", out, "--override-kv", "x"], 64),
+    (["convert", llama3, "-o", out, "--type", "Q2_K_S"], 64),
+    (["convert", llama3, "-o", out, "--type", "copy"], 64),
+    (["convert", folder.file("none"), "-o", out], 66),
+    (["convert", garbage, "-o", out], 65),
+    (["convert", cut, "-o", out], 65),
+    (["convert", llama3, "-o", out, "--imatrix", garbage], 65),
+    (["convert", llama3, "-o", out, "--imatrix", folder.file("none")], 66),
+    (["convert", llama3, "-o", folder.file("none/out.gguf")], 73),
+    (["convert", llama3, "-o", folder.path], 73),
+    (["inspect", folder.file("none")], 66),
+    (["inspect", garbage], 65),
+    (["check", cut], 65),
+  ]
+  for (arguments, status) in cases {
+    let result = Command.run([Command.ingot] + arguments)
+    #expect(result.status == status, "\(arguments): \(result.error)")
+    #expect(!result.error.isEmpty, "\(arguments)")
+    #expect(folder.list() == ["cut.gguf", "garbage.gguf"], "\(arguments)")
+  }
+}
+
+@Test func fullDiskLeavesTheOldFile() throws {
+  let folder = TemporaryFolder()
+  let out = folder.write("out.gguf", "old")
+  // A limit on file sizes makes writes fail as a full disk does; 512-byte blocks.
+  let result = Command.run([
+    "/bin/sh", "-c", "ulimit -f 1000; exec \"$0\" \"$@\"", Command.ingot, "convert", llama3, "-o",
+    out,
+  ])
+  #expect(result.status == 74, "\(result.error)")
+  #expect(try PositionalFile.readAll(out, limit: 100) == Array("old".utf8))
+  #expect(folder.list() == ["out.gguf"])
+}
+
+@Test func outputIsNeverAnInput() throws {
+  let folder = TemporaryFolder()
+  let path = folder.file("out.gguf")
+  #expect(Command.ingot("convert", llama3, "-o", path, "--type", "Q8_0").status == 0)
+  let before = try PositionalFile.readAll(path, limit: 64 << 20)
+  folder.link("link.gguf", to: path)
+  for output in [path, folder.file("link.gguf")] {
+    #expect(Command.ingot("convert", path, "-o", output, "--type", "copy").status == 64)
+  }
+  #expect(try PositionalFile.readAll(path, limit: 64 << 20) == before)
+}
+
+@Test func interruptionLeavesNothing() throws {
+  let folder = TemporaryFolder()
+  // At any moment: before, while and after the data is written; status 130 or done.
+  for delay in stride(from: UInt32(5_000), through: 100_000, by: 12_000) {
+    let out = folder.file("out.gguf")
+    let result = Command.run(
+      [Command.ingot, "convert", llama3, "-o", out, "--threads", "1", "--type", "Q3_K_M"],
+      signalAfter: (SIGINT, delay))
+    switch result.status {
+    case 0: #expect(folder.list() == ["out.gguf"])
+    case 130, 128 + SIGINT: #expect(folder.list().isEmpty)
+    default: Issue.record("status \(result.status): \(result.error)")
+    }
+    unlink(out)
+  }
+}

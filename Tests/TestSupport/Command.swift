@@ -1,0 +1,75 @@
+import ByteIO
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// A finished run of a program.
+package struct CommandResult: Sendable {
+  /// Exit status, or 128 plus the number of the signal that ended it.
+  package var status: Int32
+  package var output: String
+  package var error: String
+}
+
+package enum Command {
+  /// The built `ingot`, which lies beside the test bundle.
+  package static let ingot: String = {
+    var folder = CommandLine.arguments[0].split(separator: "/").dropLast()
+    while !folder.isEmpty {
+      let path = "/" + folder.joined(separator: "/") + "/ingot"
+      if access(path, X_OK) == 0 { return path }
+      folder = folder.dropLast()
+    }
+    return Fixtures.root + "/.build/release/ingot"
+  }()
+
+  /// Runs `ingot` with `arguments` and waits for it.
+  package static func ingot(_ arguments: String...) -> CommandResult {
+    run([ingot] + arguments)
+  }
+
+  /// Runs a program found by its path and waits for it; its streams go through files, so that no
+  /// amount of output blocks it.
+  package static func run(_ arguments: [String], signalAfter: (Int32, microseconds: UInt32)? = nil)
+    -> CommandResult
+  {
+    let folder = TemporaryFolder()
+    var actions = FileActions()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    let flags = O_WRONLY | O_CREAT
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, folder.file("out"), flags, 0o600)
+    posix_spawn_file_actions_addopen(&actions, 2, folder.file("err"), flags, 0o600)
+    var words = arguments.map { strdup($0) } + [nil]
+    defer { for word in words { free(word) } }
+    var process = pid_t()
+    let status = posix_spawn(&process, arguments[0], &actions, nil, &words, environ)
+    guard status == 0 else {
+      return CommandResult(status: -1, output: "", error: "posix_spawn: \(status)")
+    }
+    if let (signal, delay) = signalAfter {
+      usleep(delay)
+      kill(process, signal)
+    }
+    var wait: Int32 = 0
+    while waitpid(process, &wait, 0) < 0, errno == EINTR {}
+    let ended = wait & 0x7F == 0 ? (wait >> 8) & 0xFF : 128 + (wait & 0x7F)
+    return CommandResult(
+      status: ended, output: text(folder.file("out")), error: text(folder.file("err")))
+  }
+
+  private static func text(_ path: String) -> String {
+    let bytes = (try? PositionalFile.readAll(path, limit: 64 << 20)) ?? []
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}
+
+#if canImport(Darwin)
+  private typealias FileActions = posix_spawn_file_actions_t?
+#else
+  private typealias FileActions = posix_spawn_file_actions_t
+#endif
