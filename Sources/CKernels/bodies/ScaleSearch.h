@@ -44,15 +44,16 @@ INLINE SymmetricSums symmetric_sums(
   return sums;
 }
 
-/// Tries steps from 0.9 codes wider to 0.9 codes narrower than the range and keeps the one whose
-/// weighted least squares scale explains most. `wild` unless every x is finite: then no step · x
-/// passes `ROUNDER_LIMIT`.
-INLINE Symmetric symmetric_search(
-  const vfloat *x, const vfloat *w, int n, int top, bool wild) {
-  vfloat extreme = signed_extreme(x, n);
+/// Whether every x is finite: then no step · x of the search passes `ROUNDER_LIMIT`.
+INLINE bool all_finite(const vfloat *x, int n) {
+  vint finite = splat_int(-1);
+  for (int i = 0; i < n; ++i) finite &= magnitude(x[i]) <= 0x1.fffffep127f;
+  return all(finite);
+}
+
+INLINE Symmetric symmetric_tries(
+  const vfloat *x, const vfloat *w, int n, int top, vfloat extreme, bool wild) {
   Symmetric found;
-  found.empty = magnitude(extreme) < LEAST_MAGNITUDE;
-  extreme = choose(found.empty, splat(1), extreme);
   found.step = (float)-top / extreme;
   SymmetricSums sums = symmetric_sums(x, w, n, found.step, top, wild);
   found.scale = choose(sums.code2 != 0.0f, sums.x_code / sums.code2, splat(0));
@@ -68,7 +69,23 @@ INLINE Symmetric symmetric_search(
     found.step = choose(better, step, found.step);
     best = choose(better, scale * sums.x_code, best);
   }
-  found.scale = choose(found.empty, splat(0), found.scale);
+  return found;
+}
+
+/// Tries steps from 0.9 codes wider to 0.9 codes narrower than the range and keeps the one whose
+/// weighted least squares scale explains most.
+INLINE Symmetric symmetric_search(const vfloat *x, const vfloat *w, int n, int top) {
+  vfloat extreme = signed_extreme(x, n);
+  vint empty = magnitude(extreme) < LEAST_MAGNITUDE;
+  extreme = choose(empty, splat(1), extreme);
+  Symmetric found;
+  if (__builtin_expect(all_finite(x, n), 1)) {
+    found = symmetric_tries(x, w, n, top, extreme, false);
+  } else {
+    found = symmetric_tries(x, w, n, top, extreme, true);
+  }
+  found.scale = choose(empty, splat(0), found.scale);
+  found.empty = empty;
   return found;
 }
 

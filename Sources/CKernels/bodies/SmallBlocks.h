@@ -106,7 +106,7 @@ INLINE void quantize_weighted_group(
     used = append_half(-found.offset, bytes, used);
   } else {
     const int top = 1 << (bits - 1);
-    Symmetric found = symmetric_search(x, w, 32, top, false);
+    Symmetric found = symmetric_search(x, w, 32, top);
     for (int i = 0; i < 32; ++i) code[i] = symmetric_code(found, x[i], top);
     used = append_half(found.scale, bytes, 0);
   }
