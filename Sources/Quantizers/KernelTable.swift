@@ -97,7 +97,8 @@ extension KernelTable {
   ///
   /// - Parameters:
   ///   - type: one that `canQuantize`.
-  ///   - rows: F32, row-major `[rowCount, columnCount]`, finite.
+  ///   - rows: F32, row-major `[rowCount, columnCount]`. NaN and infinity are allowed and give
+  ///     useless blocks, the same in every table.
   ///   - rowCount: may be zero.
   ///   - columnCount: a multiple of `type.weightsPerBlock`.
   ///   - importance: `[columnCount]`, mean squared activation, not negative; `nil` means uniform.

@@ -101,9 +101,11 @@ let adversarialRows: [(name: String, weights: [Float])] = {
     ("positive", rows { _ in 10 + random.bell() * 1e-3 }),
     ("negative", rows { _ in -10 + random.bell() * 1e-3 }),
     ("two values", rows { _ in random.next() & 1 == 0 ? 0.5 : -0.5 }),
-    ("denormal", rows { _ in random.bell() * 1e-39 }),
+    ("denormal", rows { _ in random.bell() * 0x1p-130 }),
     ("least denormals", rows { _ in Float(Int(random.next() % 7) - 3) * .leastNonzeroMagnitude }),
     ("huge", rows { _ in random.bell() * 1e30 }),
+    ("some not a number", rows { $0 % 97 == 5 ? .nan : random.bell() }),
+    ("some infinite", rows { $0 % 97 == 5 ? .infinity : random.bell() }),
     ("every magnitude", rows { _ in random.finiteBits() }),
   ]
 }()

@@ -38,87 +38,121 @@ INLINE bool affine_is_wild(vfloat step, vfloat base, vfloat least, vfloat greate
     & (magnitude(step * (greatest - base)) <= ROUNDER_LIMIT));
 }
 
-INLINE vfloat affine_error(
-  const vfloat *x, const vfloat *w, const vfloat *code, int n, vfloat scale, vfloat low,
-  bool absolute) {
-  vfloat error = splat(0);
+/// Sub-blocks that are searched together: sums are chains of dependent additions, and several
+/// chains keep the processor busy.
+#define SEARCHED_TOGETHER 2
+
+/// Sums over the weights of sub-blocks, `n` weights each, one after another in `x`.
+INLINE void affine_errors(
+  const vfloat *x, const vfloat *w, const vfloat *code, int n, int together, const vfloat *scale,
+  const vfloat *low, bool absolute, vfloat *error) {
+  for (int k = 0; k < together; ++k) error[k] = splat(0);
   for (int i = 0; i < n; ++i) {
-    vfloat difference = scale * code[i] + low - x[i];
-    difference = absolute ? magnitude(difference) : difference * difference;
-    error += w[i] * difference;
+#pragma clang loop unroll(full)
+    for (int k = 0; k < together; ++k) {
+      int at = k * n + i;
+      vfloat difference = scale[k] * code[at] + low[k] - x[at];
+      difference = absolute ? magnitude(difference) : difference * difference;
+      error[k] += w[at] * difference;
+    }
   }
-  return error;
 }
 
 typedef struct {
   vfloat w_code, w_code2, w_code_x;
 } AffineSums;
 
-INLINE AffineSums affine_sums(
-  const vfloat *x, const vfloat *w, vfloat *code, int n, vfloat step, vfloat base, int top,
-  bool wild) {
-  AffineSums sums = {splat(0), splat(0), splat(0)};
+INLINE void affine_sums(
+  const vfloat *x, const vfloat *w, vfloat *code, int n, int together, const vfloat *step,
+  const vfloat *base, int top, bool wild, AffineSums *sums) {
+  for (int k = 0; k < together; ++k) sums[k] = (AffineSums){splat(0), splat(0), splat(0)};
   for (int i = 0; i < n; ++i) {
-    vfloat l = affine_code(step, base, x[i], top, wild);
-    vfloat wl = w[i] * l;
-    code[i] = l;
-    sums.w_code += wl;
-    sums.w_code2 += wl * l;
-    sums.w_code_x += wl * x[i];
+#pragma clang loop unroll(full)
+    for (int k = 0; k < together; ++k) {
+      int at = k * n + i;
+      vfloat l = affine_code(step[k], base[k], x[at], top, wild);
+      vfloat wl = w[at] * l;
+      code[at] = l;
+      sums[k].w_code += wl;
+      sums[k].w_code2 += wl * l;
+      sums[k].w_code_x += wl * x[at];
+    }
   }
-  return sums;
 }
 
-INLINE Affine affine_search(const vfloat *x, const vfloat *w, int n, AffinePlan plan) {
-  vfloat least = x[0], greatest = x[0], sum_w = w[0], sum_x = w[0] * x[0];
-  for (int i = 1; i < n; ++i) {
-    least = choose(x[i] < least, x[i], least);
-    greatest = choose(x[i] > greatest, x[i], greatest);
-    sum_w += w[i];
-    sum_x += w[i] * x[i];
+/// Searches `together` sub-blocks of `n` weights that follow each other in `x` and `w`.
+INLINE void affine_search(
+  const vfloat *x, const vfloat *w, int n, int together, AffinePlan plan, Affine *found) {
+  enum { MOST = SEARCHED_TOGETHER };
+  vfloat least[MOST], greatest[MOST], sum_w[MOST], sum_x[MOST], low[MOST], range[MOST];
+  vfloat step[MOST], scale[MOST], new_low[MOST], error[MOST], best_error[MOST];
+  vfloat code[32 * MOST];
+  vint flat[MOST];
+  AffineSums sums[MOST];
+  for (int k = 0; k < together; ++k) {
+    const vfloat *xs = x + k * n, *ws = w + k * n;
+    least[k] = greatest[k] = xs[0];
+    sum_w[k] = ws[0];
+    sum_x[k] = ws[0] * xs[0];
+    for (int i = 1; i < n; ++i) {
+      least[k] = choose(xs[i] < least[k], xs[i], least[k]);
+      greatest[k] = choose(xs[i] > greatest[k], xs[i], greatest[k]);
+      sum_w[k] += ws[i];
+      sum_x[k] += ws[i] * xs[i];
+    }
+    low[k] = choose(least[k] > 0.0f, splat(0), least[k]);
+    // All weights equal and not positive: scale 0, codes 0. The range 1 keeps such lanes tame.
+    flat[k] = greatest[k] <= low[k];
+    range[k] = choose(flat[k], splat(1), greatest[k] - low[k]);
+    step[k] = (float)plan.top / range[k];
+    scale[k] = 1.0f / step[k];
+    found[k] = (Affine){scale[k], low[k], step[k], low[k]};
+    bool wild = affine_is_wild(step[k], low[k], least[k], greatest[k]);
+    for (int i = 0; i < n; ++i) {
+      code[k * n + i] = wild ? affine_code(step[k], low[k], xs[i], plan.top, true)
+                             : affine_code(step[k], low[k], xs[i], plan.top, false);
+    }
   }
-  vfloat low = choose(least > 0.0f, splat(0), least);
-  // All weights equal and not positive: scale 0, codes 0. The range 1 keeps such lanes tame.
-  vint flat = greatest <= low;
-  vfloat range = choose(flat, splat(1), greatest - low);
-  vfloat step = (float)plan.top / range;
-  Affine best = {1.0f / step, low, step, low};
-
-  vfloat code[32];
-  bool wild = affine_is_wild(step, low, least, greatest);
-  for (int i = 0; i < n; ++i) {
-    code[i] = wild ? affine_code(step, low, x[i], plan.top, true)
-                   : affine_code(step, low, x[i], plan.top, false);
-  }
-  vfloat best_error = affine_error(x, w, code, n, best.scale, low, plan.absolute);
+  affine_errors(x, w, code, n, together, scale, low, plan.absolute, best_error);
 
   for (int try = 0; try <= plan.tries; ++try) {
-    range = choose(flat, splat(1), greatest - low);
-    step = (plan.first + plan.change * (float)try + (float)plan.top) / range;
-    AffineSums sums;
-    if (__builtin_expect(affine_is_wild(step, low, least, greatest), 0)) {
-      sums = affine_sums(x, w, code, n, step, low, plan.top, true);
-    } else {
-      sums = affine_sums(x, w, code, n, step, low, plan.top, false);
+    bool wild = false;
+    for (int k = 0; k < together; ++k) {
+      range[k] = choose(flat[k], splat(1), greatest[k] - low[k]);
+      step[k] = (plan.first + plan.change * (float)try + (float)plan.top) / range[k];
+      wild |= affine_is_wild(step[k], low[k], least[k], greatest[k]);
     }
-    vfloat determinant = sum_w * sums.w_code2 - sums.w_code * sums.w_code;
-    vfloat scale = (sum_w * sums.w_code_x - sum_x * sums.w_code) / determinant;
-    vfloat new_low = (sums.w_code2 * sum_x - sums.w_code * sums.w_code_x) / determinant;
-    vint above = new_low > 0.0f;
-    scale = choose(above, sums.w_code_x / sums.w_code2, scale);
-    new_low = choose(above, splat(0), new_low);
-    vfloat error = affine_error(x, w, code, n, scale, new_low, plan.absolute);
-    vint better = (determinant > 0.0f) & (error < best_error) & ~flat;
-    best_error = choose(better, error, best_error);
-    best.scale = choose(better, scale, best.scale);
-    best.step = choose(better, step, best.step);
-    best.base = choose(better, low, best.base);
-    low = choose(better, new_low, low);
+    if (__builtin_expect(wild, 0)) {
+      affine_sums(x, w, code, n, together, step, low, plan.top, true, sums);
+    } else {
+      affine_sums(x, w, code, n, together, step, low, plan.top, false, sums);
+    }
+    vint solvable[MOST];
+    for (int k = 0; k < together; ++k) {
+      AffineSums s = sums[k];
+      vfloat determinant = sum_w[k] * s.w_code2 - s.w_code * s.w_code;
+      solvable[k] = determinant > 0.0f;
+      scale[k] = (sum_w[k] * s.w_code_x - sum_x[k] * s.w_code) / determinant;
+      new_low[k] = (s.w_code2 * sum_x[k] - s.w_code * s.w_code_x) / determinant;
+      vint above = new_low[k] > 0.0f;
+      scale[k] = choose(above, s.w_code_x / s.w_code2, scale[k]);
+      new_low[k] = choose(above, splat(0), new_low[k]);
+    }
+    affine_errors(x, w, code, n, together, scale, new_low, plan.absolute, error);
+    for (int k = 0; k < together; ++k) {
+      vint better = solvable[k] & (error[k] < best_error[k]) & ~flat[k];
+      best_error[k] = choose(better, error[k], best_error[k]);
+      found[k].scale = choose(better, scale[k], found[k].scale);
+      found[k].step = choose(better, step[k], found[k].step);
+      found[k].base = choose(better, low[k], found[k].base);
+      low[k] = choose(better, new_low[k], low[k]);
+    }
   }
-  best.scale = choose(flat, splat(0), best.scale);
-  best.step = choose(flat, splat(0), best.step);
-  best.offset = -low;
-  return best;
+  for (int k = 0; k < together; ++k) {
+    found[k].scale = choose(flat[k], splat(0), found[k].scale);
+    found[k].step = choose(flat[k], splat(0), found[k].step);
+    found[k].offset = -low[k];
+  }
 }
 
 /// A code that the search left, for the lanes whose stored scale is zero.

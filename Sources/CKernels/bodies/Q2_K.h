@@ -22,7 +22,7 @@ INLINE void pack_two_bits(const vbits *code, vbits *bytes) {
 INLINE void quantize_q2_K_group(const Group *group, bool weighted) {
   const AffinePlan plan = {3, 15, -0.5f, 0.1f, true};
   const AffinePlan weighted_plan = {3, 36, -0.9f, 0.05f, false};
-  vfloat x[256], q[256], w[16], scale[16], offset[16], weight[16];
+  vfloat x[256], q[256], w[16 * SEARCHED_TOGETHER], scale[16], offset[16], weight[16];
   vbits code[256], bytes[84];
   Affine found[16];
 
@@ -32,15 +32,22 @@ INLINE void quantize_q2_K_group(const Group *group, bool weighted) {
     load_lanes(group->importance, 256, q);
     sigma2 = sum_of_squares(x, 256) / 256.0f;
   }
-  for (int j = 0; j < 16; ++j) {
-    const vfloat *xs = x + 16 * j;
-    if (weighted) {
-      importance_weights(xs, q + 16 * j, 16, sigma2, w);
-      weight[j] = sum_of(w, 16);
-    } else {
-      for (int i = 0; i < 16; ++i) w[i] = magnitude(xs[i]);
+  for (int first = 0; first < 16; first += SEARCHED_TOGETHER) {
+    for (int k = 0; k < SEARCHED_TOGETHER; ++k) {
+      int j = first + k;
+      const vfloat *xs = x + 16 * j;
+      vfloat *ws = w + 16 * k;
+      if (weighted) {
+        importance_weights(xs, q + 16 * j, 16, sigma2, ws);
+        weight[j] = sum_of(ws, 16);
+      } else {
+        for (int i = 0; i < 16; ++i) ws[i] = magnitude(xs[i]);
+      }
     }
-    found[j] = affine_search(xs, w, 16, weighted ? weighted_plan : plan);
+    affine_search(
+      x + 16 * first, w, 16, SEARCHED_TOGETHER, weighted ? weighted_plan : plan, found + first);
+  }
+  for (int j = 0; j < 16; ++j) {
     scale[j] = found[j].scale;
     offset[j] = found[j].offset;
   }

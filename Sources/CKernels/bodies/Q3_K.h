@@ -9,44 +9,59 @@
 //
 // weight = d · (scale[s] − 32) · (code − 4), s = sub-block of 16.
 
-/// Scale of a sub-block without importance: weights x², codes refined one by one. The codes from
+/// Sub-blocks that are refined together: each is one long chain of dependent operations, and
+/// several chains keep the processor busy.
+#define REFINED_TOGETHER 4
+
+/// Scales of sub-blocks without importance: weights x², codes refined one by one. The codes from
 /// 0 to 7 are left in `code`.
-INLINE vfloat refined_scale(const vfloat *x, vbits *code) {
-  vfloat extreme = signed_extreme(x, 16);
-  vint empty = magnitude(extreme) < LEAST_MAGNITUDE;
-  extreme = choose(empty, splat(1), extreme);
-  vfloat step = -4.0f / extreme, x_code = splat(0), code2 = splat(0), level[16];
-  for (int i = 0; i < 16; ++i) {
-    level[i] = to_float(clamp_int(nearest(step * x[i]), -4, 3));
-    vfloat w = x[i] * x[i];
-    x_code += w * x[i] * level[i];
-    code2 += w * level[i] * level[i];
+INLINE void refined_scales(const vfloat *x, vfloat *scale, vbits *code) {
+  enum { TOGETHER = REFINED_TOGETHER };
+  vfloat step[TOGETHER], x_code[TOGETHER], code2[TOGETHER], level[16 * TOGETHER];
+  vint empty[TOGETHER];
+  for (int k = 0; k < TOGETHER; ++k) {
+    vfloat extreme = signed_extreme(x + 16 * k, 16);
+    empty[k] = magnitude(extreme) < LEAST_MAGNITUDE;
+    step[k] = -4.0f / choose(empty[k], splat(1), extreme);
+    x_code[k] = code2[k] = splat(0);
+    for (int i = 16 * k; i < 16 * k + 16; ++i) {
+      level[i] = to_float(clamp_int(nearest(step[k] * x[i]), -4, 3));
+      vfloat w = x[i] * x[i];
+      x_code[k] += w * x[i] * level[i];
+      code2[k] += w * level[i] * level[i];
+    }
   }
   // A round without a change in a lane leaves it as it is, so further rounds do no harm there.
   for (int round = 0; round < 5; ++round) {
     vint changed = splat_int(0);
     for (int i = 0; i < 16; ++i) {
-      vfloat w = x[i] * x[i];
-      vfloat rest_x = x_code - w * x[i] * level[i];
-      vfloat rest_2 = code2 - w * level[i] * level[i];
-      vfloat l = to_float(clamp_int(nearest(x[i] * rest_2 / rest_x), -4, 3));
-      vfloat new_x = rest_x + w * x[i] * l;
-      vfloat new_2 = rest_2 + w * l * l;
-      vint better = (rest_x > 0.0f) & (l != level[i]) & (new_2 > 0.0f)
-                    & (new_x * new_x * code2 > x_code * x_code * new_2);
-      level[i] = choose(better, l, level[i]);
-      x_code = choose(better, new_x, x_code);
-      code2 = choose(better, new_2, code2);
-      changed |= better;
+#pragma clang loop unroll(full)
+      for (int k = 0; k < TOGETHER; ++k) {
+        vfloat xi = x[16 * k + i], old = level[16 * k + i];
+        vfloat w = xi * xi;
+        vfloat rest_x = x_code[k] - w * xi * old;
+        vfloat rest_2 = code2[k] - w * old * old;
+        vfloat l = to_float(clamp_int(nearest(xi * rest_2 / rest_x), -4, 3));
+        vfloat new_x = rest_x + w * xi * l;
+        vfloat new_2 = rest_2 + w * l * l;
+        vint better = (rest_x > 0.0f) & (l != old) & (new_2 > 0.0f)
+                      & (new_x * new_x * code2[k] > x_code[k] * x_code[k] * new_2);
+        level[16 * k + i] = choose(better, l, old);
+        x_code[k] = choose(better, new_x, x_code[k]);
+        code2[k] = choose(better, new_2, code2[k]);
+        changed |= better;
+      }
     }
     if (!any(changed)) break;
   }
-  for (int i = 0; i < 16; ++i) {
-    vint l = __builtin_convertvector(level[i], vint) + 4;
-    code[i] = (vbits)choose_int(empty, splat_int(0), l);
+  for (int k = 0; k < TOGETHER; ++k) {
+    for (int i = 16 * k; i < 16 * k + 16; ++i) {
+      vint l = __builtin_convertvector(level[i], vint) + 4;
+      code[i] = (vbits)choose_int(empty[k], splat_int(0), l);
+    }
+    vfloat fitted = choose(code2[k] > 0.0f, x_code[k] / code2[k], splat(0));
+    scale[k] = choose(empty[k], splat(0), fitted);
   }
-  vfloat scale = choose(code2 > 0.0f, x_code / code2, splat(0));
-  return choose(empty, splat(0), scale);
 }
 
 INLINE void quantize_q3_K_group(const Group *group, bool weighted) {
@@ -60,16 +75,17 @@ INLINE void quantize_q3_K_group(const Group *group, bool weighted) {
     for (int j = 0; j < 16; ++j) {
       importance_weights(x + 16 * j, q + 16 * j, 16, sigma2, w);
       weight[j] = sum_of(w, 16);
-      Symmetric found = symmetric_search(x + 16 * j, w, 16, 4, false);
+      Symmetric found = symmetric_search(x + 16 * j, w, 16, 4);
       scale[j] = found.scale;
       for (int i = 16 * j; i < 16 * j + 16; ++i) code[i] = symmetric_code(found, x[i], 4);
     }
-    // A scale may have overflowed.
-    Symmetric all_scales = symmetric_search(scale, weight, 16, 32, true);
+    Symmetric all_scales = symmetric_search(scale, weight, 16, 32);
     for (int j = 0; j < 16; ++j) scale_code[j] = symmetric_code(all_scales, scale[j], 32);
     d = to_half(all_scales.scale);
   } else {
-    for (int j = 0; j < 16; ++j) scale[j] = refined_scale(x + 16 * j, code + 16 * j);
+    for (int j = 0; j < 16; j += REFINED_TOGETHER) {
+      refined_scales(x + 16 * j, scale + j, code + 16 * j);
+    }
     vfloat extreme = signed_extreme(scale, 16);
     vint scaled = extreme != 0.0f;
     vfloat step = -32.0f / extreme;

@@ -61,7 +61,7 @@ INLINE void stored_codes(
 
 INLINE void quantize_q45_group(
   const Group *group, bool weighted, int bits, AffinePlan plan) {
-  vfloat x[256], q[256], w[32], scale[8], offset[8], weight[8];
+  vfloat x[256], q[256], w[32 * SEARCHED_TOGETHER], scale[8], offset[8], weight[8];
   vbits code[256], bytes[176], scale_code[8], offset_code[8];
   Affine found[8];
 
@@ -71,16 +71,22 @@ INLINE void quantize_q45_group(
     load_lanes(group->importance, 256, q);
     sigma2 = 2.0f * sum_of_squares(x, 256) / 256.0f;
   }
-  for (int j = 0; j < 8; ++j) {
-    const vfloat *xs = x + 32 * j;
-    if (weighted) {
-      importance_weights(xs, q + 32 * j, 32, sigma2, w);
-      weight[j] = sum_of(w, 32);
-    } else {
-      vfloat average = square_root(sum_of_squares(xs, 32) / 32.0f);
-      for (int i = 0; i < 32; ++i) w[i] = average + magnitude(xs[i]);
+  for (int first = 0; first < 8; first += SEARCHED_TOGETHER) {
+    for (int k = 0; k < SEARCHED_TOGETHER; ++k) {
+      int j = first + k;
+      const vfloat *xs = x + 32 * j;
+      vfloat *ws = w + 32 * k;
+      if (weighted) {
+        importance_weights(xs, q + 32 * j, 32, sigma2, ws);
+        weight[j] = sum_of(ws, 32);
+      } else {
+        vfloat average = square_root(sum_of_squares(xs, 32) / 32.0f);
+        for (int i = 0; i < 32; ++i) ws[i] = average + magnitude(xs[i]);
+      }
     }
-    found[j] = affine_search(xs, w, 32, plan);
+    affine_search(x + 32 * first, w, 32, SEARCHED_TOGETHER, plan, found + first);
+  }
+  for (int j = 0; j < 8; ++j) {
     scale[j] = found[j].scale;
     offset[j] = found[j].offset;
   }

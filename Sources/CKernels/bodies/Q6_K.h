@@ -19,7 +19,7 @@ INLINE void quantize_q6_K_group(const Group *group, bool weighted) {
     for (int i = 0; i < 16; ++i) {
       w[i] = weighted ? q[16 * j + i] : x[16 * j + i] * x[16 * j + i];
     }
-    found[j] = symmetric_search(x + 16 * j, w, 16, 32, false);
+    found[j] = symmetric_search(x + 16 * j, w, 16, 32);
     scale[j] = found[j].scale;
   }
 

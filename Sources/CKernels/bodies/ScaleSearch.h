@@ -27,48 +27,80 @@ typedef struct {
   vfloat x_code, code2;
 } SymmetricSums;
 
-INLINE SymmetricSums symmetric_sums(
-  const vfloat *x, const vfloat *w, int n, vfloat step, int top, bool wild) {
-  SymmetricSums sums = {splat(0), splat(0)};
+/// Steps that are tried together: sums are chains of dependent additions, and several chains keep
+/// the processor busy.
+#define TRIED_TOGETHER 3
+
+INLINE void symmetric_sums(
+  const vfloat *x, const vfloat *w, int n, const vfloat *step, int together, int top, bool wild,
+  SymmetricSums *sums) {
+  for (int k = 0; k < together; ++k) sums[k] = (SymmetricSums){splat(0), splat(0)};
   for (int i = 0; i < n; ++i) {
-    vfloat l;
-    if (wild) {
-      l = to_float(clamp_int(nearest(step * x[i]), -top, top - 1));
-    } else {
-      l = smaller(step * x[i], splat((float)(top - 1)));
-      l = nearest_small(larger(l, splat((float)-top)));
+    vfloat wx = w[i] * x[i];
+#pragma clang loop unroll(full)
+    for (int k = 0; k < together; ++k) {
+      vfloat l;
+      if (wild) {
+        l = to_float(clamp_int(nearest(step[k] * x[i]), -top, top - 1));
+      } else {
+        l = smaller(step[k] * x[i], splat((float)(top - 1)));
+        l = nearest_small(larger(l, splat((float)-top)));
+      }
+      sums[k].x_code += wx * l;
+      sums[k].code2 += w[i] * l * l;
     }
-    sums.x_code += w[i] * x[i] * l;
-    sums.code2 += w[i] * l * l;
   }
-  return sums;
+}
+
+/// Whether every x is finite: then no step · x of the search passes `ROUNDER_LIMIT`.
+INLINE bool all_finite(const vfloat *x, int n) {
+  vint finite = splat_int(-1);
+  for (int i = 0; i < n; ++i) finite &= magnitude(x[i]) <= 0x1.fffffep127f;
+  return all(finite);
+}
+
+INLINE Symmetric symmetric_tries(
+  const vfloat *x, const vfloat *w, int n, int top, vfloat extreme, bool wild) {
+  Symmetric found;
+  SymmetricSums sums[TRIED_TOGETHER];
+  found.step = (float)-top / extreme;
+  symmetric_sums(x, w, n, &found.step, 1, top, wild, sums);
+  found.scale = choose(sums->code2 != 0.0f, sums->x_code / sums->code2, splat(0));
+  vfloat best = found.scale * sums->x_code;
+  // The tries are −9 to −1, then 1 to 9.
+  for (int first = 0; first < 18; first += TRIED_TOGETHER) {
+    vfloat step[TRIED_TOGETHER];
+    for (int k = 0; k < TRIED_TOGETHER; ++k) {
+      int try = first + k < 9 ? first + k - 9 : first + k - 8;
+      step[k] = -((float)top + 0.1f * (float)try) / extreme;
+    }
+    symmetric_sums(x, w, n, step, TRIED_TOGETHER, top, wild, sums);
+    for (int k = 0; k < TRIED_TOGETHER; ++k) {
+      vint better = (sums[k].code2 > 0.0f)
+                    & (sums[k].x_code * sums[k].x_code > best * sums[k].code2);
+      vfloat scale = sums[k].x_code / sums[k].code2;
+      found.scale = choose(better, scale, found.scale);
+      found.step = choose(better, step[k], found.step);
+      best = choose(better, scale * sums[k].x_code, best);
+    }
+  }
+  return found;
 }
 
 /// Tries steps from 0.9 codes wider to 0.9 codes narrower than the range and keeps the one whose
-/// weighted least squares scale explains most. `wild` unless every x is finite: then no step · x
-/// passes `ROUNDER_LIMIT`.
-INLINE Symmetric symmetric_search(
-  const vfloat *x, const vfloat *w, int n, int top, bool wild) {
+/// weighted least squares scale explains most.
+INLINE Symmetric symmetric_search(const vfloat *x, const vfloat *w, int n, int top) {
   vfloat extreme = signed_extreme(x, n);
+  vint empty = magnitude(extreme) < LEAST_MAGNITUDE;
+  extreme = choose(empty, splat(1), extreme);
   Symmetric found;
-  found.empty = magnitude(extreme) < LEAST_MAGNITUDE;
-  extreme = choose(found.empty, splat(1), extreme);
-  found.step = (float)-top / extreme;
-  SymmetricSums sums = symmetric_sums(x, w, n, found.step, top, wild);
-  found.scale = choose(sums.code2 != 0.0f, sums.x_code / sums.code2, splat(0));
-  vfloat best = found.scale * sums.x_code;
-  for (int try = -9; try <= 9; ++try) {
-    if (try == 0) continue;
-    vfloat step = -((float)top + 0.1f * (float)try) / extreme;
-    sums = symmetric_sums(x, w, n, step, top, wild);
-    vint better =
-      (sums.code2 > 0.0f) & (sums.x_code * sums.x_code > best * sums.code2);
-    vfloat scale = sums.x_code / sums.code2;
-    found.scale = choose(better, scale, found.scale);
-    found.step = choose(better, step, found.step);
-    best = choose(better, scale * sums.x_code, best);
+  if (__builtin_expect(all_finite(x, n), 1)) {
+    found = symmetric_tries(x, w, n, top, extreme, false);
+  } else {
+    found = symmetric_tries(x, w, n, top, extreme, true);
   }
-  found.scale = choose(found.empty, splat(0), found.scale);
+  found.scale = choose(empty, splat(0), found.scale);
+  found.empty = empty;
   return found;
 }
 

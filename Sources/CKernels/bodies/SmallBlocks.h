@@ -100,13 +100,14 @@ INLINE void quantize_weighted_group(
   if (shifted) {
     const int top = (1 << bits) - 1;
     const AffinePlan plan = {top, 36, -0.9f, 0.05f, false};
-    Affine found = affine_search(x, w, 32, plan);
+    Affine found;
+    affine_search(x, w, 32, 1, plan, &found);
     for (int i = 0; i < 32; ++i) code[i] = affine_kept_code(found, x[i], top);
     used = append_half(found.scale, bytes, 0);
     used = append_half(-found.offset, bytes, used);
   } else {
     const int top = 1 << (bits - 1);
-    Symmetric found = symmetric_search(x, w, 32, top, false);
+    Symmetric found = symmetric_search(x, w, 32, top);
     for (int i = 0; i < 32; ++i) code[i] = symmetric_code(found, x[i], top);
     used = append_half(found.scale, bytes, 0);
   }

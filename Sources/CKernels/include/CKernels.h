@@ -17,6 +17,9 @@
 // hold one sum over the whole row: there a lane is a row. Where fewer blocks (or rows) are left than
 // lanes, the last one fills the idle lanes and is written several times with the same bytes.
 //
+// A sum is a chain of dependent additions, too slow alone: the searches advance several sub-blocks
+// (AffineSearch.h, Q3_K.h) or several tries (ScaleSearch.h) together. That changes no sum.
+//
 // Rules for a body
 //
 // - Arithmetic is IEEE single precision, never contracted: each Kernels*.c says FP_CONTRACT OFF.
@@ -40,7 +43,7 @@ enum {
   INGOT_KERNEL_SETS = 4,
 };
 
-/// Numbers of the block types in a GGUF file, with room for the highest.
+/// Numbers of the types in a GGUF file; the last entry is one more than the highest.
 enum {
   INGOT_F16 = 1,
   INGOT_Q4_0 = 2,
