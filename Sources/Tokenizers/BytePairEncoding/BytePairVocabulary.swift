@@ -87,14 +87,22 @@ extension Vocabulary {
         reason: .unsupported(
           found: printable(file.model.type ?? "no type", limit: 80), allowed: "BPE"))
     }
+    let named = try NamedSpecialTokens(&directory, defaults: rebuilt.defaults)
     let decoder = try AddedToken.decoder(of: directory)
     var loaded = try LoadedVocabulary(
       file, startsWith: rebuilt.isRebuilt && decoder != nil ? [] : file.addedTokens)
-    for token in decoder ?? [] {
-      try loaded.add(
-        token, file: directory.file("tokenizer_config.json"), field: "added_tokens_decoder")
+    if let decoder {
+      let source = directory.file("tokenizer_config.json")
+      for token in decoder {
+        try loaded.add(token, file: source, field: "added_tokens_decoder")
+      }
+    } else {
+      let source = directory.file("added_tokens.json")
+      for token in try AddedToken.list(of: &directory, isSpecial: named.contains)
+      where loaded.added[token.id] == nil {
+        try loaded.add(token, file: source, field: printable(token.content, limit: 80))
+      }
     }
-    let named = try NamedSpecialTokens(&directory, defaults: rebuilt.defaults)
     for (text, isNormalized) in named.tokens where !loaded.isAdded(text) {
       let id = loaded.nextID(for: text)
       if let limit, id >= limit {

@@ -43,15 +43,11 @@ extension Vocabulary {
   ) throws(FormatError) -> [Int: Addition] {
     var added: [Int: Addition] = [:]
     var leftOutCount = 0
-    let file = "added_tokens.json"
-    if let tokens = try directory.readObject(file) {
-      for (text, value) in tokens.members {
-        guard let id = value.int, id >= 0 else {
-          throw directory.error(
-            file, printable(text, limit: 80),
-            .outOfRange(found: "another value", allowed: "a token id"))
-        }
-        if id < count { added[id] = (text, .userDefined) } else { leftOutCount += 1 }
+    for token in try AddedToken.list(of: &directory) {
+      if token.id < count {
+        added[token.id] = (token.content, .userDefined)
+      } else {
+        leftOutCount += 1
       }
     }
     for token in try AddedToken.decoder(of: directory) ?? [] {
