@@ -19,7 +19,10 @@ let package = Package(
     .target(
       name: "Formats",
       path: "formats",
-      exclude: [],
+      exclude: [
+        "gguf.md",
+        "imatrix.md",
+      ],
       sources: ["Formats.swift"],
       resources: []
     ),
