@@ -22,9 +22,13 @@ let package = Package(
       exclude: [
         "gguf.md",
         "imatrix.md",
+        "checks/README.md",
       ],
-      sources: ["Formats.swift"],
-      resources: []
+      sources: ["Formats.swift", "FormatTable.swift"],
+      resources: [
+        .embedInCode("checks/archive-keys.tsv"),
+        .embedInCode("checks/archive-tensors.tsv"),
+      ]
     ),
     .target(
       name: "ByteIO",
@@ -45,7 +49,7 @@ let package = Package(
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
     .target(name: "Conversion", dependencies: ["Planning"]),
-    .target(name: "Verification", dependencies: ["Planning"]),
+    .target(name: "Verification", dependencies: ["Planning", "GGUF", "Formats"]),
     .target(name: "Ingot", dependencies: ["Conversion", "Verification"]),
     .executableTarget(
       name: "ingot-cli",
@@ -53,7 +57,11 @@ let package = Package(
         "Ingot", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
-    .target(name: "TestSupport", dependencies: ["ByteIO", "StrictJSON"], path: "Tests/TestSupport"),
+    .target(
+      name: "TestSupport",
+      dependencies: [
+        "ByteIO", "StrictJSON", .product(name: "SystemPackage", package: "swift-system"),
+      ], path: "Tests/TestSupport"),
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "TestSupport"]),
     .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON", "TestSupport"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),
@@ -64,7 +72,8 @@ let package = Package(
     .testTarget(name: "GGUFTests", dependencies: ["GGUF", "TestSupport"]),
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "TestSupport"]),
-    .testTarget(name: "VerificationTests", dependencies: ["Verification", "TestSupport"]),
+    .testTarget(
+      name: "VerificationTests", dependencies: ["Verification", "GGUF", "Formats", "TestSupport"]),
     .testTarget(name: "EndToEndTests", dependencies: ["Ingot", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]

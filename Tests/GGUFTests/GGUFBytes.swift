@@ -1,12 +1,4 @@
-import SystemPackage
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
+import TestSupport
 
 /// Builds the bytes of a GGUF file, right or wrong, field by field.
 struct GGUFBytes {
@@ -67,35 +59,8 @@ struct GGUFBytes {
   }
 }
 
-/// A folder that disappears with its owner.
-final class TemporaryFolder {
-  let path: String
-
-  init() throws {
-    var template = Array("/tmp/ingot-gguf-XXXXXX".utf8CString)
-    guard let made = mkdtemp(&template) else { throw Errno(rawValue: errno) }
-    path = String(cString: made)
-  }
-
-  deinit {
-    if let folder = opendir(path) {
-      while let entry = readdir(folder) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-          $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if name != ".", name != ".." { unlink(path + "/" + name) }
-      }
-      closedir(folder)
-    }
-    rmdir(path)
-  }
-
+extension TemporaryFolder {
   /// Writes a file and returns its path.
-  func write(_ bytes: [UInt8], _ name: String = "file.gguf") throws -> String {
-    let file = path + "/" + name
-    let descriptor = try FileDescriptor.open(
-      file, .writeOnly, options: [.create, .truncate], permissions: .ownerReadWrite)
-    try descriptor.closeAfter { _ = try descriptor.writeAll(bytes) }
-    return file
-  }
+  @discardableResult
+  func write(_ bytes: [UInt8], _ name: String = "file.gguf") -> String { write(name, bytes) }
 }

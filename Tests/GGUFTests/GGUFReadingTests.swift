@@ -1,11 +1,12 @@
 import ByteIO
 import GGUF
 import Tensors
+import TestSupport
 import Testing
 
 /// Opens bytes as a file and reads every tensor.
 private func open(_ bytes: GGUFBytes) throws -> (file: GGUFFile, data: [ExactString: [UInt8]]) {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let file = try GGUFFile(folder.write(bytes.bytes))
   var data: [ExactString: [UInt8]] = [:]
   for tensor in file.tensors {
@@ -25,7 +26,7 @@ private func counting(_ range: Range<Int>) -> [UInt8] { range.map { UInt8($0 & 2
 }
 
 @Test func readsEveryValueType() throws {  // KV_SUCCESS
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let file = try GGUFFile(folder.write(ExampleArchive.bytes()))
   #expect(file.metadata == ExampleArchive.metadata)
   #expect(file.metadata.keys == ExampleArchive.metadata.keys)
@@ -105,7 +106,7 @@ func honoursAlignment(_ alignment: Int) throws {  // TENSORS_CUSTOM_ALIGN, DATA_
 }
 
 @Test func readsPartsOfATensor() throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let file = try GGUFFile(
     folder.write(GGUFBytes.header(tensors: 1).tensor("a", [8]).padded().data(32).bytes))
   var buffer = [UInt8](repeating: 0, count: 5)
@@ -114,11 +115,11 @@ func honoursAlignment(_ alignment: Int) throws {  // TENSORS_CUSTOM_ALIGN, DATA_
 }
 
 @Test func noticesAChangedFile() throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let bytes = GGUFBytes.header(tensors: 1).tensor("a", [8]).padded().data(32).bytes
   let file = try GGUFFile(folder.write(bytes))
   try file.checkUnchanged()
-  _ = try folder.write(bytes + [0])
+  folder.write(bytes + [0])
   #expect(throws: FormatError.self) { try file.checkUnchanged() }
 }
 

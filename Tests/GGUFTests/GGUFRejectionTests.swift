@@ -1,5 +1,6 @@
 import ByteIO
 import GGUF
+import TestSupport
 import Testing
 
 /// A file that has to be refused: where the error must point, and of what kind it must be.
@@ -216,8 +217,8 @@ private let tensors: [Rejection] = [
 
 @Test(arguments: headers + keys + tensors)
 func rejects(_ rejection: Rejection) throws {
-  let folder = try TemporaryFolder()
-  let path = try folder.write(rejection.bytes)
+  let folder = TemporaryFolder()
+  let path = folder.write(rejection.bytes)
   do throws(FormatError) {
     _ = try GGUFFile(path)
     Issue.record("accepted")
@@ -232,17 +233,17 @@ func rejects(_ rejection: Rejection) throws {
 @Test func rejectsEveryTruncation() throws {
   // The data ends on a multiple of the alignment, so no byte of the file is dispensable.
   let whole = try ExampleArchive.bytes()
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   #expect(throws: Never.self) { try GGUFFile(folder.write(whole)) }
   for count in 0..<whole.count {
-    let path = try folder.write(Array(whole[..<count]))
+    let path = folder.write(Array(whole[..<count]))
     #expect(throws: FormatError.self, "cut at \(count)") { try GGUFFile(path) }
   }
 }
 
 @Test func survivesEveryByteSetToEveryExtreme() throws {
   let whole = try ExampleArchive.bytes()
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   for index in whole.indices {
     for value: UInt8 in [0, 1, 0x7F, 0x80, 0xFF] {
       var changed = whole

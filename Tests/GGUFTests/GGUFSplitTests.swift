@@ -1,6 +1,7 @@
 import ByteIO
 import GGUF
 import Tensors
+import TestSupport
 import Testing
 
 /// A set of three parts with two tensors each, to be spoiled by tests.
@@ -28,7 +29,7 @@ private struct SplitSet {
       let layout = try GGUFLayout(metadata: metadata[part], tensors: tensors[part])
       let count = Int(layout.fileByteCount) - layout.headerBytes.count
       let name = SplitName(prefix: "model", part: part, partCount: names).path
-      return try folder.write(
+      return folder.write(
         layout.headerBytes + (0..<count).map { UInt8(($0 + part) & 255) }, name)
     }
   }
@@ -42,7 +43,7 @@ private func failure(_ path: String) -> FormatError? {
 }
 
 @Test func opensASetByItsFirstPart() throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let paths = try SplitSet().write(folder)
   let file = try GGUFFile(paths[0])
   #expect(file.files == paths)
@@ -55,7 +56,7 @@ private func failure(_ path: String) -> FormatError? {
 }
 
 @Test func aLaterPartNamesTheFirst() throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let paths = try SplitSet().write(folder)
   let error = try #require(failure(paths[1]))
   #expect(error.field == "split.no")
@@ -63,7 +64,7 @@ private func failure(_ path: String) -> FormatError? {
 }
 
 @Test func refusesASetWithAMissingPart() throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let paths = try SplitSet().write(folder, partCount: 2)
   let error = try #require(failure(paths[0]))
   #expect(error.reason == .fileNotFound)
@@ -71,10 +72,10 @@ private func failure(_ path: String) -> FormatError? {
 }
 
 @Test func refusesATruncatedPart() throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let paths = try SplitSet().write(folder)
   let whole = try PositionalFile.readAll(paths[1], limit: 1 << 20)
-  _ = try folder.write(whole.dropLast(33).map { $0 }, "model-00002-of-00003.gguf")
+  folder.write(whole.dropLast(33).map { $0 }, "model-00002-of-00003.gguf")
   #expect(failure(paths[0])?.file == paths[1])
 }
 
@@ -86,7 +87,7 @@ private func failure(_ path: String) -> FormatError? {
   "tensor twice", "tensor missing", "other architecture",
 ])
 func refusesALyingSet(_ lie: String) throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   var set = try SplitSet()
   var field = String(lie.prefix { $0 != " " })
   switch lie {
@@ -119,7 +120,7 @@ func refusesALyingSet(_ lie: String) throws {
 }
 
 @Test func refusesASetUnderOtherNames() throws {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   let paths = try SplitSet().write(folder, names: 4)
   #expect(failure(paths[0])?.field == "split.count")
   let renamed = try folder.write(PositionalFile.readAll(paths[0], limit: 1 << 20), "model.gguf")

@@ -79,7 +79,7 @@ private func matrixFile(
 }
 
 private func read(_ bytes: [UInt8]) throws -> ImportanceMatrix {
-  let folder = try TemporaryFolder()
+  let folder = TemporaryFolder()
   return try ImportanceMatrix(folder.write(bytes, "imatrix"))
 }
 
