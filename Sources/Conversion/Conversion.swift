@@ -3,6 +3,7 @@ import Planning
 import Quantizers
 import Synchronization
 import Tensors
+import Threads
 
 /// Everything that the workers of one conversion share; immutable but for its counters.
 final class ConversionJob: Sendable {
