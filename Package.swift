@@ -25,8 +25,9 @@ let package = Package(
       path: "formats",
       // Pages for people; tests read them from the source tree.
       exclude: [
-        "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md", "imatrix.md",
-        "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md", "tokenizers/README.md",
+        "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
+        "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
+        "tokenizers/README.md",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
@@ -96,7 +97,9 @@ let package = Package(
       dependencies: ["Quantizers", "Tensors", "StrictJSON", "TestSupport"]),
     .testTarget(name: "GGUFTests", dependencies: ["GGUF", "TestSupport"]),
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
-    .testTarget(name: "ConversionTests", dependencies: ["Conversion", "TestSupport"]),
+    .testTarget(
+      name: "ConversionTests",
+      dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
     .testTarget(
       name: "VerificationTests", dependencies: ["Verification", "GGUF", "Formats", "TestSupport"]),
     .testTarget(

@@ -88,7 +88,7 @@ struct PlanBuilder {
       try planTensor(model.tensors[index], assignments[index], notes: &notes)
     }
     var plan = ConversionPlan(
-      outputs: [], tensors: tensors, generated: model.generated,
+      tensors: tensors, generated: model.generated,
       recipe: mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
       inputs: model.source.files, notes: notes)
     try layOut(&plan)
@@ -119,9 +119,8 @@ struct PlanBuilder {
     }
     return ConversionPlan.Tensor(
       name: tensor.name, shape: tensor.shape, source: tensor.source, sourceName: tensor.sourceName,
-      sourceType: tensor.storedType, type: type, transform: tensor.transform,
-      output: recipe.keepsSplit ? tensor.part : 0, fileOffset: 0, byteCount: byteCount,
-      importance: entry, fallbackFrom: assignment.fallbackFrom)
+      sourceType: tensor.storedType, type: type, transform: tensor.transform, byteCount: byteCount,
+      output: recipe.keepsSplit ? tensor.part : 0, importance: entry, fallbackFrom: assignment.fallbackFrom)
   }
 
   private func checkConvertible(_ tensor: InputModel.Tensor, to type: TensorType) throws {
@@ -165,7 +164,7 @@ struct PlanBuilder {
       notes.append("no importance for \(tensor.name), quantized without")
       return nil
     }
-    let expertCount = tensor.shape.rank < 3 ? 1 : tensor.shape.dimensions[tensor.shape.rank - 3]
+    let expertCount = tensor.shape.dimensions.dropLast(2).reduce(1, *)
     let needed = tensor.shape.columnCount * expertCount
     guard values.count == needed else {
       // llama-imatrix counts look-ups of the embedding, not columns; the reference skips it too.

@@ -38,8 +38,9 @@ struct ReferenceCase: Sendable, CustomTestStringConvertible {
   }
 }
 
-/// Names, shapes, types and data of every tensor equal those of the reference converter and the
-/// strict reference quantizer. Origin: Fixtures/models/README.md.
+/// Every tensor's name, shape, type and data equal those of converter and strict quantizer.
+///
+/// Origin: Fixtures/models/README.md.
 @Test(arguments: ReferenceCase.plain + ReferenceCase.withImportance)
 func tensorsEqualTheReference(_ reference: ReferenceCase) throws {
   let folder = TemporaryFolder()
@@ -126,4 +127,36 @@ func tensorsEqualTheReference(_ reference: ReferenceCase) throws {
   #expect(
     try PositionalFile.readAll(folder.file("a"), limit: 64 << 20)
       == PositionalFile.readAll(folder.file("b"), limit: 64 << 20))
+}
+
+/// No file of a split set is larger than asked, and together they hold the archive.
+@Test func splitFilesKeepTheirLimit() throws {
+  let folder = TemporaryFolder()
+  let model = Fixtures.path("models/llama3")
+  var recipe = Recipe()
+  recipe.splitByteCount = 700_000
+  let split = try Converter(checkpoint: model, output: folder.file("s.gguf"), recipe: recipe)
+  _ = try split.run()
+  #expect(split.plan.outputs.count >= 6)
+  for output in split.plan.outputs {
+    #expect(try PositionalFile(output.path).byteCount == output.byteCount)
+    #expect(output.byteCount <= 700_000)
+  }
+  recipe.splitByteCount = nil
+  _ = try Converter(checkpoint: model, output: folder.file("w.gguf"), recipe: recipe).run()
+  recipe.type = "copy"
+  let merged = try Converter(
+    checkpoint: split.plan.outputs[0].path, output: folder.file("m.gguf"), recipe: recipe)
+  _ = try merged.run()
+  let (a, b) = (try GGUFFile(folder.file("w.gguf")), try GGUFFile(folder.file("m.gguf")))
+  #expect(a.tensors.map(\.name) == b.tensors.map(\.name))
+  for (x, y) in zip(a.tensors, b.tensors) {
+    #expect(x.type == y.type)
+    var (left, right) = (
+      [UInt8](repeating: 0, count: x.byteCount), [UInt8](repeating: 1, count: y.byteCount)
+    )
+    try left.withUnsafeMutableBytes { try a.read(x, at: 0, into: $0) }
+    try right.withUnsafeMutableBytes { try b.read(y, at: 0, into: $0) }
+    #expect(left == right, "\(x.name)")
+  }
 }
