@@ -137,3 +137,13 @@ func refusesImpossibleSamplerSettings(_ text: String) throws {
     parameterCounts: ParameterCounts(dense: 1))
   #expect(parent.entries["general.name"] == .string("My Model v2"))
 }
+
+/// Names and numbers in large amounts take time in proportion only.
+@Test func readsALongCardQuickly() throws {
+  let models = (0..<6000).map { "- org\($0)/Base-7B-chat-v1.\($0)\n" }.joined()
+  let start = ContinuousClock.now
+  let result = try general(["README.md": "---\nbase_model:\n\(models)---\n"])
+  #expect(ContinuousClock.now - start < .seconds(10))
+  #expect(result.entries["general.base_model.count"] == .uint32(6000))
+  #expect(result.entries["general.base_model.5999.version"] == .string("v1.5999"))
+}
