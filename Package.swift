@@ -57,7 +57,8 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
     .testTarget(name: "ArchitecturesTests", dependencies: ["Architectures", "TestSupport"]),
     .testTarget(
-      name: "TokenizersTests", dependencies: ["Tokenizers", "Tensors", "StrictJSON", "TestSupport"]),
+      name: "TokenizersTests",
+      dependencies: ["Tokenizers", "Tensors", "StrictJSON", "Formats", "TestSupport"]),
     .testTarget(name: "QuantizersTests", dependencies: ["Quantizers", "TestSupport"]),
     .testTarget(name: "GGUFTests", dependencies: ["GGUF", "TestSupport"]),
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
