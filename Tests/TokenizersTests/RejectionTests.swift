@@ -68,6 +68,12 @@ func refusesMalformedTokenizerFile(_ text: String, _ message: String) throws {
   #expect(try #require(error).contains(message), "\(error ?? "")")
 }
 
+@Test func refusesIDFarOutWithoutDeclaredVocabulary() throws {
+  let vocab = #"{"a": 0, "b": 1, "ab": 2147483000}"#
+  let error = try failure(["tokenizer.json": tokenizer(vocab: vocab)])
+  #expect(try #require(error).contains("found id 2147483000"))
+}
+
 @Test func refusesOversizedToken() throws {
   let long = String(repeating: "x", count: 1 << 17)
   let error = try failure(["tokenizer.json": tokenizer(vocab: #"{"\#(long)": 0}"#)])

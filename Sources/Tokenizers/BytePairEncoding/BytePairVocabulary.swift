@@ -12,7 +12,8 @@ extension Vocabulary {
   ) throws(FormatError) {
     let rebuilt = TokenizerClass(directory, isByteLevel: true)
     let (loaded, _) = try Self.load(file, &directory, rebuilt, limit: declaredCount, &notes)
-    let count = declaredCount ?? loaded.end
+    // An id far out fails below, before anything of its size is allocated.
+    let count = declaredCount ?? min(loaded.end, Self.countLimit)
     let positions = try loaded.modelPositions(count: count, file: file.path)
     let decodes = ByteLevelText.isDecoder(file.decoder)
     tokens.reserveCapacity(stringCount: count, byteCount: loaded.model.tokens.bytes.count)
