@@ -120,7 +120,8 @@ struct PlanBuilder {
     return ConversionPlan.Tensor(
       name: tensor.name, shape: tensor.shape, source: tensor.source, sourceName: tensor.sourceName,
       sourceType: tensor.storedType, type: type, transform: tensor.transform, byteCount: byteCount,
-      output: recipe.keepsSplit ? tensor.part : 0, importance: entry, fallbackFrom: assignment.fallbackFrom)
+      output: recipe.keepsSplit ? tensor.part : 0, importance: entry,
+      fallbackFrom: assignment.fallbackFrom)
   }
 
   private func checkConvertible(_ tensor: InputModel.Tensor, to type: TensorType) throws {

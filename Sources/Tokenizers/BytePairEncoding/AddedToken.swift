@@ -72,10 +72,10 @@ struct AddedToken: Hashable {
 extension AddedToken {
   /// The tokens of `added_tokens.json`, `{text: id}`, by id; empty without that file.
   ///
-  /// - Parameter isSpecial: whether another file calls a text special; this one does not say.
-  static func list(of directory: inout TokenizerDirectory, isSpecial: (String) -> Bool = { _ in false })
-    throws(FormatError) -> [AddedToken]
-  {
+  /// That file does not say which are special: another one may, and `isSpecial` asks it.
+  static func list(
+    of directory: inout TokenizerDirectory, isSpecial: (String) -> Bool = { _ in false }
+  ) throws(FormatError) -> [AddedToken] {
     let name = "added_tokens.json"
     var tokens: [AddedToken] = []
     for (text, value) in try directory.readObject(name)?.members ?? [] {

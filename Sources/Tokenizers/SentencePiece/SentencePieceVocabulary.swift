@@ -20,7 +20,8 @@ extension Vocabulary {
     let count = declaredCount ?? model.pieces.count
     let added = try Self.addedTokens(&directory, count: count, notes: &notes)
     if model.pieces.count > count {
-      notes.append("tokenizer.model: pieces from id \(count) on are left out, as vocab_size is \(count)")
+      notes.append(
+        "tokenizer.model: pieces from id \(count) on are left out, as vocab_size is \(count)")
     }
     tokens.reserveCapacity(stringCount: count, byteCount: model.pieces.bytes.count)
     for id in 0..<count {
