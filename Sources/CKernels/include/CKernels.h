@@ -56,8 +56,16 @@ enum {
   INGOT_Q4_K = 12,
   INGOT_Q5_K = 13,
   INGOT_Q6_K = 14,
+  INGOT_IQ4_NL = 20,
+  INGOT_IQ4_XS = 23,
   INGOT_F64 = 28,
   INGOT_BF16 = 30,
+  INGOT_TQ1_0 = 34,
+  INGOT_TQ2_0 = 35,
+  INGOT_MXFP4 = 39,
+  INGOT_NVFP4 = 40,
+  INGOT_Q1_0 = 41,
+  INGOT_Q2_0 = 42,
   INGOT_TYPES = 43,
 };
 
