@@ -47,7 +47,7 @@ struct ValidityTests {
     #expect(kernels.firstInvalidBlock(.f64, [0, 0, 0, 0, 0, 0, 0xE0, 0x7F]) == nil)
   }
 
-  /// MXFP4: the exponent 255 is no number. NVFP4: every byte is a scale.
+  /// The exponent 255 of MXFP4 is no number; every byte of NVFP4 is a scale.
   @Test func findsBrokenExponents() {
     let kernels = KernelTable.scalar
     for (type, scaleCount, invalid) in [(.mxfp4, 1, 1), (.nvfp4, 4, nil)]
