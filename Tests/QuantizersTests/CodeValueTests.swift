@@ -22,6 +22,17 @@ struct CodeValueTests {
     #expect(weights == values + values.reversed())
   }
 
+  /// The search brings a weight to at most one middle, whatever step from 120 to 134 it tries.
+  @Test func middlesOfIQ4AreFartherApartThanItsSteps() throws {
+    let table = try MarkdownTable(page: "quant/IQ4_NL.md", columns: ["code", "value"])
+    let values = table.rows.compactMap { $0["value"].flatMap(Float.init) }
+    let middles = zip(values, values.dropFirst()).map { ($0 + $1) / 2 }
+    #expect(middles == middles.sorted() && middles.count == 15)
+    for side in [middles.filter { $0 > 0 }, middles.filter { $0 < 0 }.map { -$0 }.reversed()] {
+      for (near, far) in zip(side, side.dropFirst()) { #expect(far / near > 134.1 / 120) }
+    }
+  }
+
   /// Every pair of neighbours, at the middle and on its two sides.
   @Test(arguments: KernelTable.runnableHere)
   func middlesOfMXFP4GoToTheValueNearerToZero(_ kernels: KernelTable) {

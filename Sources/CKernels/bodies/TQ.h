@@ -93,11 +93,13 @@ static void quantize_tq2_0(
 /// `count` digits of each of `width` bytes: digit k of byte i is weight k · width + i.
 INLINE void restore_ternary(
   const uint8_t *bytes, int width, int count, float d, float *weights) {
-  uint32_t power = 1;
-  for (int k = 0; k < count; ++k, power *= 3) {
+  uint8_t rest[32];
+  memcpy(rest, bytes, (size_t)width);
+  for (int k = 0; k < count; ++k) {
     for (int i = 0; i < width; ++i) {
-      int digit = (int)((bytes[i] * power & 0xFFu) * 3u >> 8);
-      weights[k * width + i] = (float)(digit - 1) * d;
+      uint16_t tripled = (uint16_t)(rest[i] * 3);
+      rest[i] = (uint8_t)tripled;
+      weights[k * width + i] = (float)((tripled >> 8) - 1) * d;
     }
   }
 }

@@ -26,6 +26,8 @@
 // - A branch on data becomes a select between lanes; work that no lane needs may be skipped.
 // - No lane may trap, and no conversion may leave the range of its type: use the roundings of
 //   Lanes.h, whose results are defined for every input.
+// - What vector extensions cannot say (a table look-up by lane) stands under #if beside the general
+//   form, with the same results.
 // - A new block type: write bodies/TYPE.h, list it in Table.h. A new instruction set: write
 //   Kernels<Set>.c, add it to the enumeration and to Dispatch.c.
 //
