@@ -8,6 +8,7 @@
 
 #define LANES 16
 #define KERNEL_SET ingot_kernels_avx512
+#include <immintrin.h>
 #include <stdbool.h>
 #include <string.h>
 

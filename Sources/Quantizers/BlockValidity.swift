@@ -17,6 +17,12 @@ private let halfOffsets: [TensorType: [Int]] = [
   .q4_K: [0, 2],
   .q5_K: [0, 2],
   .q6_K: [208],
+  .iq4_NL: [0],
+  .iq4_XS: [0],
+  .tq1_0: [52],
+  .tq2_0: [64],
+  .q1_0: [0],
+  .q2_0: [0],
 ]
 
 extension KernelTable {
@@ -26,7 +32,7 @@ extension KernelTable {
   /// Whether `firstInvalidBlock` knows the type.
   package func canValidate(_ type: TensorType) -> Bool {
     switch type {
-    case .f32, .bf16, .f64: true
+    case .f32, .bf16, .f64, .mxfp4, .nvfp4: true
     default: halfOffsets[type] != nil
     }
   }
@@ -62,6 +68,13 @@ extension KernelTable {
           bitPattern: blocks.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
         ).isFinite
       }
+    case .mxfp4:
+      return firstIndex(below: blockCount) { index in
+        blocks.load(fromByteOffset: index * type.bytesPerBlock, as: UInt8.self) == 0xFF
+      }
+    case .nvfp4:
+      // Every byte is a scale: what would be NaN means 0.
+      return nil
     default:
       guard let offsets = halfOffsets[type] else {
         preconditionFailure("no validity rule for \(type)")

@@ -15,13 +15,14 @@ struct ReferenceCase: Sendable, CustomTestStringConvertible {
   static let mixes = [
     "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_0", "Q4_1", "Q4_K_S", "Q4_K_M", "Q5_0", "Q5_1",
     "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0", "F16", "BF16", "F32",
+    "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4_MOE", "Q1_0", "Q2_0",
   ]
   static let plain = ["llama2", "llama3"].flatMap { model in
     mixes.map { ReferenceCase(model: model, mix: $0) }
   }
   /// Those that the reference was run on with an importance matrix.
   static let withImportance = ["llama2", "llama3"].flatMap { model in
-    ["Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"].map {
+    ["Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"].map {
       ReferenceCase(model: model, mix: $0, hasImportance: true)
     }
   }

@@ -9,6 +9,10 @@
 #include "Q2_K.h"
 #include "Q3_K.h"
 #include "Q6_K.h"
+#include "IQ4.h"
+#include "TQ.h"
+#include "FP4.h"
+#include "Q1_0_Q2_0.h"
 
 const ingot_kernels KERNEL_SET = {
   .quantize = {
@@ -24,6 +28,14 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_Q4_K] = quantize_q4_K,
     [INGOT_Q5_K] = quantize_q5_K,
     [INGOT_Q6_K] = quantize_q6_K,
+    [INGOT_IQ4_NL] = quantize_iq4_nl,
+    [INGOT_IQ4_XS] = quantize_iq4_xs,
+    [INGOT_TQ1_0] = quantize_tq1_0,
+    [INGOT_TQ2_0] = quantize_tq2_0,
+    [INGOT_MXFP4] = quantize_mxfp4,
+    [INGOT_NVFP4] = quantize_nvfp4,
+    [INGOT_Q1_0] = quantize_q1_0,
+    [INGOT_Q2_0] = quantize_q2_0,
   },
   .dequantize = {
     [INGOT_F16] = dequantize_f16,
@@ -39,6 +51,14 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_Q4_K] = dequantize_q4_K,
     [INGOT_Q5_K] = dequantize_q5_K,
     [INGOT_Q6_K] = dequantize_q6_K,
+    [INGOT_IQ4_NL] = dequantize_iq4_nl,
+    [INGOT_IQ4_XS] = dequantize_iq4_xs,
+    [INGOT_TQ1_0] = dequantize_tq1_0,
+    [INGOT_TQ2_0] = dequantize_tq2_0,
+    [INGOT_MXFP4] = dequantize_mxfp4,
+    [INGOT_NVFP4] = dequantize_nvfp4,
+    [INGOT_Q1_0] = dequantize_q1_0,
+    [INGOT_Q2_0] = dequantize_q2_0,
   },
   .first_non_finite = first_non_finite,
 };

@@ -26,6 +26,8 @@
 // - A branch on data becomes a select between lanes; work that no lane needs may be skipped.
 // - No lane may trap, and no conversion may leave the range of its type: use the roundings of
 //   Lanes.h, whose results are defined for every input.
+// - What vector extensions cannot say (a table look-up by lane) stands under #if beside the general
+//   form, with the same results.
 // - A new block type: write bodies/TYPE.h, list it in Table.h. A new instruction set: write
 //   Kernels<Set>.c, add it to the enumeration and to Dispatch.c.
 //
@@ -56,8 +58,16 @@ enum {
   INGOT_Q4_K = 12,
   INGOT_Q5_K = 13,
   INGOT_Q6_K = 14,
+  INGOT_IQ4_NL = 20,
+  INGOT_IQ4_XS = 23,
   INGOT_F64 = 28,
   INGOT_BF16 = 30,
+  INGOT_TQ1_0 = 34,
+  INGOT_TQ2_0 = 35,
+  INGOT_MXFP4 = 39,
+  INGOT_NVFP4 = 40,
+  INGOT_Q1_0 = 41,
+  INGOT_Q2_0 = 42,
   INGOT_TYPES = 43,
 };
 
