@@ -8,6 +8,7 @@
 
 #define LANES 16
 #define KERNEL_SET ingot_kernels_avx512
+#define HALF_INSTRUCTIONS
 #include <stdbool.h>
 #include <string.h>
 

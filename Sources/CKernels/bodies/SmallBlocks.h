@@ -190,6 +190,8 @@ static void quantize_q8_0(
 
 INLINE void dequantize_small(
   const uint8_t *blocks, size_t weight_count, float *weights, int bits, bool shifted) {
+  vbits place;  // bit i in lane i
+  for (int lane = 0; lane < LANES; ++lane) place[lane] = 1u << lane;
   for (size_t b = 0; b < weight_count / 32; ++b, weights += 32) {
     float d = half_at(blocks), m = shifted ? half_at(blocks + 2) : 0;
     blocks += shifted ? 4 : 2;
@@ -198,11 +200,14 @@ INLINE void dequantize_small(
       memcpy(&high, blocks, 4);
       blocks += 4;
     }
-    for (int i = 0; i < 32; ++i) {
-      int code = blocks[i % 16] >> (i / 16 * 4) & 15;
-      if (bits == 5) code |= (int)(high >> i & 1) << 4;
-      weights[i] =
-        shifted ? (float)code * d + m : (float)(code - (1 << (bits - 1))) * d;
+    for (int i = 0; i < 32; i += LANES) {
+      vbits code = load_bytes(blocks + i % 16) >> (i / 16 * 4) & 15u;
+      if (bits == 5) {
+        code |= choose_bits((splat_bits(high >> i) & place) != 0, splat_bits(16), splat_bits(0));
+      }
+      vint signed_code = (vint)code - (shifted ? 0 : 1 << (bits - 1));
+      vfloat weight = to_float(signed_code) * d;
+      store_weights(weights + i, shifted ? weight + m : weight);
     }
     blocks += 16;
   }
@@ -220,6 +225,8 @@ DEQUANTIZE_SMALL(q5_1, 5, true)
 static void dequantize_q8_0(const uint8_t *blocks, size_t weight_count, float *weights) {
   for (size_t b = 0; b < weight_count / 32; ++b, blocks += 34, weights += 32) {
     float d = half_at(blocks);
-    for (int i = 0; i < 32; ++i) weights[i] = (float)(int8_t)blocks[2 + i] * d;
+    for (int i = 0; i < 32; i += LANES) {
+      store_weights(weights + i, to_float(load_signed_bytes(blocks + 2 + i)) * d);
+    }
   }
 }
