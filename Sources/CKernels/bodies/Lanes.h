@@ -101,10 +101,15 @@ INLINE vfloat from_half(vbits half) {
 }
 
 /// One half precision number at `bytes`, which need not be aligned.
+///
+/// It goes through an integer register: an insertion into a vector would wait for what the vector
+/// held before, so that every block would wait for the last one.
 INLINE float half_at(const uint8_t *bytes) {
-  _Float16 half;
+  uint16_t half;
   memcpy(&half, bytes, sizeof half);
-  return (float)half;
+  uint32_t bits = half;
+  __asm__("" : "+r"(bits));
+  return from_half(splat_bits(bits))[0];
 }
 
 #else
