@@ -14,8 +14,9 @@
 // One lane, one block. Reference quantizers are sequential sums over a block. A vector here holds
 // the same weight of LANES different blocks, so each lane does the reference's operations in the
 // reference's order and the bytes do not depend on LANES. Q4_0, Q4_1, Q5_0 and Q5_1 with importance
-// hold one sum over the whole row: there a lane is a row. Where fewer blocks (or rows) are left than
-// lanes, the last one fills the idle lanes and is written several times with the same bytes.
+// need one sum over the whole row: for that sum a lane is a row. Where fewer blocks (or rows) are
+// left than lanes, the last one fills the idle lanes and is written several times with the same
+// bytes.
 //
 // A sum is a chain of dependent additions, too slow alone: the searches advance several sub-blocks
 // (AffineSearch.h, Q3_K.h) or several tries (ScaleSearch.h) together. That changes no sum.
