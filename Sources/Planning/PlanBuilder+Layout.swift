@@ -65,7 +65,7 @@ extension PlanBuilder {
   private func archiveMetadata(_ plan: ConversionPlan) throws -> Metadata {
     var metadata = model.metadata
     let fileType: UInt32
-    if let mix = try? StockMix.named(recipe.type, pure: recipe.isPure) {
+    if let mix {
       fileType = mix.fileType
     } else {
       var byteCounts: [TensorType: Int] = [:]

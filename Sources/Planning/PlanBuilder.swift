@@ -34,7 +34,7 @@ struct PlanBuilder {
   let importance: ImportanceMatrix?
   private let isCopy: Bool
   /// `nil` for a copy.
-  private let mix: StockMix?
+  let mix: StockMix?
   private let options: TypeOptions
 
   init(model: InputModel, recipe: Recipe, output: String, version: String) throws {
@@ -149,7 +149,12 @@ struct PlanBuilder {
   ) throws -> ExactString? {
     guard assignment.type.isBlockType, tensor.storedType != assignment.type else { return nil }
     guard let importance, options.hasImportance else {
-      if assignment.requiresImportance {
+      switch need(assignment) {
+      case .never: break
+      case .advised:
+        notes.append(
+          "\(assignment.type.name) (tensor \(tensor.name)) is much worse without --imatrix FILE")
+      case .always, .inMix:
         throw UsageError(
           "\(assignment.type.name) (tensor \(tensor.name)) needs an importance matrix; "
             + "make one with llama-imatrix and pass --imatrix FILE")
@@ -157,10 +162,11 @@ struct PlanBuilder {
       return nil
     }
     guard let values = importance.entries[tensor.name] else {
-      if assignment.requiresImportance {
+      guard need(assignment) == .never else {
         throw FormatError(
           file: importance.file, field: tensor.name.string,
-          reason: .missing("an entry, and \(assignment.type.name) cannot be made without"))
+          reason: .missing("an entry, and \(assignment.type.name) needs one"),
+          advice: "choose another type for it with --tensor-type or --embedding-type")
       }
       notes.append("no importance for \(tensor.name), quantized without")
       return nil
@@ -176,6 +182,13 @@ struct PlanBuilder {
         advice: "the importance matrix belongs to another model")
     }
     return tensor.name
+  }
+
+  /// Whether a tensor's type needs importance: because the quantizer is not defined without, or
+  /// because the reference refuses to make it.
+  private func need(_ assignment: TypeAssignment) -> OutputType.ImportanceNeed {
+    let need = OutputType(assignment.type)?.importanceNeed ?? .never
+    return need == .always || assignment.requiresImportance ? need : .never
   }
 
   private func failure(
