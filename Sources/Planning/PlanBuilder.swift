@@ -87,6 +87,7 @@ struct PlanBuilder {
     let tensors = try order.map { index in
       try planTensor(model.tensors[index], assignments[index], notes: &notes)
     }
+    noteMissingImportance(tensors, &notes)
     var plan = ConversionPlan(
       tensors: tensors, generated: model.generated,
       recipe: mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
@@ -122,6 +123,17 @@ struct PlanBuilder {
       sourceType: tensor.storedType, type: type, transform: tensor.transform, byteCount: byteCount,
       output: recipe.keepsSplit ? tensor.part : 0, importance: entry,
       fallbackFrom: assignment.fallbackFrom)
+  }
+
+  /// One line for all tensors that the importance matrix does not cover.
+  private func noteMissingImportance(_ tensors: [ConversionPlan.Tensor], _ notes: inout [String]) {
+    guard options.hasImportance else { return }
+    let names = tensors.filter {
+      $0.type.isBlockType && !$0.isPlainCopy && $0.importance == nil
+    }.map { printable($0.name.string) }
+    guard !names.isEmpty else { return }
+    let shown = names.prefix(4).joined(separator: ", ") + (names.count > 4 ? ", …" : "")
+    notes.append("quantized without importance, which the matrix does not have: \(shown)")
   }
 
   private func checkConvertible(_ tensor: InputModel.Tensor, to type: TensorType) throws {
@@ -168,7 +180,6 @@ struct PlanBuilder {
           reason: .missing("an entry, and \(assignment.type.name) needs one"),
           advice: "choose another type for it with --tensor-type or --embedding-type")
       }
-      notes.append("no importance for \(tensor.name), quantized without")
       return nil
     }
     let expertCount = tensor.shape.dimensions.dropLast(2).reduce(1, *)
