@@ -117,12 +117,18 @@ public final class PositionalFile: Sendable {
         file: path, field: field,
         reason: .outOfRange(found: "\(file.byteCount) bytes", allowed: "at most \(limit) bytes"))
     }
-    return try file.read(at: 0, count: Int(file.byteCount), field: field)
+    let bytes = try file.read(at: 0, count: Int(file.byteCount), field: field)
+    try file.checkUnchanged()
+    return bytes
   }
 
-  /// Throws when the file is no longer what it was when it was opened.
+  /// Throws when the file is no longer what it was when it was opened, or no longer under its name.
   public func checkUnchanged() throws(FormatError) {
-    guard try Self.identify(path, descriptor) == identity else {
+    var named = stat()
+    guard try Self.identify(path, descriptor) == identity, stat(path, &named) == 0,
+      UInt64(truncatingIfNeeded: named.st_dev) == identity.device,
+      UInt64(truncatingIfNeeded: named.st_ino) == identity.inode
+    else {
       throw FormatError(
         file: path, field: "file", reason: .inconsistent("was changed while it was being read"),
         advice: "wait until the download is complete, then start again")
