@@ -151,8 +151,7 @@ public final class PositionalFile: Sendable {
     }
     guard status.st_mode & S_IFMT == S_IFREG else {
       let kind = status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "a device, pipe or socket"
-      throw FormatError(
-        file: path, field: "file", reason: .unsupported(found: kind, allowed: "a regular file"))
+      throw notRegular(path, kind: kind)
     }
     #if canImport(Darwin)
       let modified = status.st_mtimespec
@@ -165,10 +164,18 @@ public final class PositionalFile: Sendable {
       modifiedSeconds: Int64(modified.tv_sec), modifiedNanoseconds: Int64(modified.tv_nsec))
   }
 
+  private static func notRegular(_ path: String, kind: String) -> FormatError {
+    FormatError(
+      file: path, field: "file", reason: .unsupported(found: kind, allowed: "a regular file"))
+  }
+
   private static func failure(
     _ path: String, _ error: any Error, offset: UInt64? = nil, field: String = "file"
   ) -> FormatError {
     let code = error as? Errno ?? .ioError
+    if code == .noSuchAddressOrDevice {  // a socket, or a device that is not there
+      return notRegular(path, kind: "a device, pipe or socket")
+    }
     let reason: FormatError.Reason =
       code == .noSuchFileOrDirectory || code == .notDirectory
       ? .fileNotFound : .readFailed(errno: code.rawValue, description: code.description)

@@ -89,7 +89,7 @@ private let archives: [BadArchive] =
       $0.key("general.architecture", skip: 0, UInt32(13))
     },
     BadArchive("text of 2^63 bytes", "general.architecture") {
-      $0.key("general.architecture", UInt64(1 << 63))
+      $0.key("general.architecture", UInt64(1) << 63)
     },
     BadArchive("2^61 tokens", "tokenizer.ggml.tokens") {
       $0.key("tokenizer.ggml.tokens", skip: 8, UInt64(1 << 61))

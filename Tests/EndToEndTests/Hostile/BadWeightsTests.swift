@@ -127,13 +127,23 @@ enum SpecialFile: String, CaseIterable, Sendable {
   arguments: SpecialFile.allCases,
   [
     first, CheckpointVariant.index, "config.json", "tokenizer.json", "tokenizer_config.json",
-    "generation_config.json", "README.md",
   ])
 func refusesWhatIsNoRegularFile(_ kind: SpecialFile, _ name: String) throws {
   let variant = CheckpointVariant()
   kind.put(at: variant.path + "/" + name)
   expectRefusal(
     variant.convert(), status: 65, says: [name], leaving: variant.outputs, "\(kind) \(name)")
+}
+
+/// What only adds facts about the model is left out with a note.
+@Test(arguments: SpecialFile.allCases, ["generation_config.json", "README.md"])
+func notesWhatIsNoRegularFile(_ kind: SpecialFile, _ name: String) throws {
+  let variant = CheckpointVariant()
+  kind.put(at: variant.path + "/" + name)
+  let result = variant.convert(["--dry-run"])
+  #expect(result.status == 0, "\(result.error)")
+  #expect(result.error.hasPrefix("note: ignored: "), "\(result.error)")
+  #expect(result.error.contains("/" + name + ": "), "\(result.error)")
 }
 
 @Test(arguments: SpecialFile.allCases)

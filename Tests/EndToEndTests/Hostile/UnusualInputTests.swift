@@ -234,6 +234,8 @@ struct SmallModel: CustomTestStringConvertible, Sendable {
     ] { folder.link("tiny/" + name, to: Fixtures.path("models/llama3/" + name)) }
   }
 
+  /// Small models and what the reference makes of them.
+  ///
   /// Origin: convert_hf_to_gguf.py of llama.cpp (release of October 2026), `--outtype f32`, on the
   /// same folder under the name `tiny`, with the name `llama-bpe` given to the pre-tokenizer, then
   /// the strict build of llama-quantize with Q8_0. The archive of `mistral` is that of `plain`.
