@@ -220,7 +220,9 @@ fileprivate func refusesBadArchive(_ archive: BadArchive) throws {
   func key(_ name: String, _ value: Int) -> [UInt8] {
     text(name) + integer(UInt32(4)) + integer(UInt32(value))
   }
-  for (dimensions, type) in [([1 << 62, 0], 0), ([0, 1 << 62], 1), ([1 << 60, 0, 1], 8)] {
+  for (dimensions, type) in [
+    ([1 << 62, 0], 0), ([0, 1 << 62], 1), ([1 << 60, 0, 1], 8), ([1 << 62, 0], 2),
+  ] {
     let tensor =
       text("blk.0.attn_q.weight") + integer(UInt32(dimensions.count))
       + dimensions.flatMap { integer(UInt64($0)) } + integer(UInt32(type)) + integer(UInt64(0))

@@ -114,9 +114,11 @@ private enum Disturbance: CaseIterable {
   unlink(checkpoint.output)
 
   var generator = SequenceGenerator(seed: 42)
-  var noticed = 0
   for disturbance in Disturbance.allCases {
-    for _ in 0..<4 {
+    // A moment before the file is opened or after the last look at it proves nothing, and how long
+    // a run takes varies: it is tried until it was noticed often enough.
+    var noticed = 0
+    for _ in 0..<20 where noticed < 3 {
       let spare = checkpoint.folder.file("spare")
       try copy(original, to: checkpoint.weights)
       if disturbance == .replaced { try copy(original, to: spare) }
@@ -127,9 +129,7 @@ private enum Disturbance: CaseIterable {
       }
       let outputs = checkpoint.folder.list("out")
       switch result.status {
-      case 0:
-        // Before the file was opened, or after the last look at it.
-        #expect(outputs == ["out.gguf"])
+      case 0: #expect(outputs == ["out.gguf"])
       case 65, 66:
         noticed += 1
         expectRefusal(
@@ -138,9 +138,8 @@ private enum Disturbance: CaseIterable {
       }
       unlink(checkpoint.output)
     }
+    #expect(noticed == 3, "\(disturbance)")
   }
-  // The delays lie inside the duration of an undisturbed run, so most have to be noticed.
-  #expect(noticed >= 12)
 }
 
 /// A killed conversion leaves its output absent or complete.

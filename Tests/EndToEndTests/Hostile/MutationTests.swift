@@ -212,6 +212,8 @@ func survivesMutation(_ file: MutatedFile) throws {
     }
     if file == .archive { _ = try? ArchiveReport(checking: input, threadCount: 1).json }
   }
-  // Some changes are harmless; if none or all were, the mutator would miss its aim.
-  #expect(accepted > 0 && accepted < file.caseCount, "\(accepted)")
+  // Some changes are harmless; if none or all were, the mutator would miss its aim. A bad model
+  // card, though, costs only what it would have said.
+  #expect(accepted > 0, "\(accepted)")
+  #expect(accepted < file.caseCount || file == .card, "\(accepted)")
 }
