@@ -66,7 +66,8 @@ package struct ChunkSchedule: Sendable {
 
   /// Smallest number of weights that a chunk of this plan can have, for the memory limit.
   package static func smallestWeightLimit(_ plan: ConversionPlan) -> Int {
-    plan.tensors.map { columnsPerChunk($0, 1) }.max() ?? 0
+    // An empty tensor may have rows of any length; it has no chunk.
+    plan.tensors.filter { $0.elementCount > 0 }.map { columnsPerChunk($0, 1) }.max() ?? 0
   }
 
   package subscript(index: Int) -> Chunk {

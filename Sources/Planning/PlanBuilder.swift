@@ -222,6 +222,12 @@ struct PlanBuilder {
       for input in plan.inputs + others where OutputFile.isSameFile(output.path, input) {
         throw UsageError("the output \(printable(output.path)) is also an input")
       }
+      // Configuration, tokenizer and card: whatever is no archive belongs to the checkpoint.
+      if let folder = model.folder, !output.path.hasSuffix(".gguf"),
+        OutputFile.exists(output.path, directlyIn: folder)
+      {
+        throw UsageError("the output \(printable(output.path)) is a file of the checkpoint")
+      }
     }
   }
 }
