@@ -77,6 +77,13 @@ let package = Package(
       name: "make-checkpoint",
       dependencies: [.product(name: "SystemPackage", package: "swift-system")],
       path: "Sources/Benchmarks/SyntheticCheckpoint"),
+    // Measures the kernels against a built ggml; not a product.
+    .executableTarget(
+      name: "kernel-benchmarks",
+      dependencies: [
+        "Quantizers", "Tensors", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Sources/Benchmarks/Kernels"),
 
     .target(
       name: "TestSupport",
