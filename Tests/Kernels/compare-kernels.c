@@ -66,6 +66,7 @@ enum { COLUMNS = 512 };
 
 // MARK: Golden rows
 
+/// Of each type: bit 0 when it was compared without importance, bit 1 when with.
 static int tested[INGOT_TYPES];
 
 static void compare_with_golden(
@@ -77,7 +78,7 @@ static void compare_with_golden(
     ingot_quantize quantize = ingot_find_quantize(set, type);
     ingot_dequantize dequantize = ingot_find_dequantize(set, type);
     if (!ingot_is_runnable(set) || !quantize || !dequantize) continue;
-    tested[type] = 1;
+    tested[type] |= importance ? 2 : 1;
     Bytes blocks = allocate(expected.count);
     memset(blocks.bytes, 0xA5, blocks.count);
     quantize(
@@ -261,7 +262,8 @@ int main(int argument_count, char **arguments) {
     if (ingot_find_quantize(INGOT_SCALAR, type) && !tested[type]) {
       differs(INGOT_SCALAR, type, "goldens", "none in the list");
     }
-    compare_on_made_rows(type, NULL);
+    // A type without such a golden file quantizes with importance only.
+    if (tested[type] & 1) compare_on_made_rows(type, NULL);
     compare_on_made_rows(type, columns);
   }
   compare_conversions();
@@ -271,7 +273,7 @@ int main(int argument_count, char **arguments) {
     if (ingot_is_runnable(set)) fprintf(stderr, " %s", set_names[set]);
   }
   int types = 0;
-  for (type = 0; type < INGOT_TYPES; ++type) types += tested[type];
+  for (type = 0; type < INGOT_TYPES; ++type) types += tested[type] != 0;
   fprintf(stderr, "; %d types, %d differences\n", types, differences);
   free(input.bytes);
   free(importance.bytes);

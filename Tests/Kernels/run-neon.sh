@@ -28,10 +28,11 @@ compile() {
   local folder=$1; shift
   mkdir "$out/$folder"
   local source
-  for source in "$kernels"/*.c; do
+  find "$kernels" -name '*.c' >"$out/sources"
+  while read -r source; do
     "$toolchain/clang" "$@" -O2 -fPIC -Wall -Wextra -Werror -I "$kernels/include" \
       -c "$source" -o "$out/$folder/$(basename "$source").o" &
-  done
+  done <"$out/sources"
   local job
   for job in $(jobs -p); do wait "$job"; done
   "$toolchain/clang" "$@" -O2 -Wall -Wextra -Werror -I "$kernels/include" \
@@ -78,14 +79,16 @@ for object in "$out"/fused-*.o; do
   fused_in "$object" >/dev/null || { echo "the search for fused arithmetic is blind" >&2; exit 1; }
 done
 checked=0
-for object in "$out"/arm/Kernels*.o "$out"/here/Kernels*.o .build/release/CKernels.build/Kernels*.o
-do
-  [ -e "$object" ] || continue
+find "$out/arm" "$out/here" -name '*.c.o' >"$out/objects"
+if [ -d .build/release/CKernels.build ]; then
+  find .build/release/CKernels.build -name '*.c.o' >>"$out/objects"
+fi
+while read -r object; do
   if fused_in "$object" >"$out/found"; then
     echo "$(basename "$object") holds fused multiply-adds:" >&2
     head "$out/found" >&2
     exit 1
   fi
   checked=$((checked + 1))
-done
+done <"$out/objects"
 echo "no fused multiply-add in $checked objects"
