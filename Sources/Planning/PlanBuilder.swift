@@ -148,8 +148,12 @@ struct PlanBuilder {
     _ tensor: InputModel.Tensor, _ assignment: TypeAssignment, notes: inout [String]
   ) throws -> ExactString? {
     guard assignment.type.isBlockType, tensor.storedType != assignment.type else { return nil }
+    // The rules exempt embedding and output from needing importance; the quantizer may not.
+    let isNeeded =
+      assignment.requiresImportance
+      || !KernelTable.scalar.canQuantizeWithoutImportance(assignment.type)
     guard let importance, options.hasImportance else {
-      if assignment.requiresImportance {
+      if isNeeded {
         throw UsageError(
           "\(assignment.type.name) (tensor \(tensor.name)) needs an importance matrix; "
             + "make one with llama-imatrix and pass --imatrix FILE")
@@ -157,7 +161,7 @@ struct PlanBuilder {
       return nil
     }
     guard let values = importance.entries[tensor.name] else {
-      if assignment.requiresImportance {
+      if isNeeded {
         throw FormatError(
           file: importance.file, field: tensor.name.string,
           reason: .missing("an entry, and \(assignment.type.name) cannot be made without"))
@@ -169,7 +173,7 @@ struct PlanBuilder {
     let needed = tensor.shape.columnCount * expertCount
     guard values.count == needed else {
       // llama-imatrix counts look-ups of the embedding, not columns; the reference skips it too.
-      if tensor.name == "token_embd.weight" { return nil }
+      if tensor.name == "token_embd.weight", !isNeeded { return nil }
       throw FormatError(
         file: importance.file, field: tensor.name.string,
         reason: .inconsistent("has \(values.count) values, the tensor needs \(needed)"),

@@ -17,6 +17,12 @@ private let halfOffsets: [TensorType: [Int]] = [
   .q4_K: [0, 2],
   .q5_K: [0, 2],
   .q6_K: [208],
+  .iq1_S: [0],
+  .iq2_XXS: [0],
+  .iq2_XS: [0],
+  .iq2_S: [0],
+  .iq3_XXS: [0],
+  .iq3_S: [0],
 ]
 
 extension KernelTable {
@@ -26,7 +32,7 @@ extension KernelTable {
   /// Whether `firstInvalidBlock` knows the type.
   package func canValidate(_ type: TensorType) -> Bool {
     switch type {
-    case .f32, .bf16, .f64: true
+    case .f32, .bf16, .f64, .iq1_M: true
     default: halfOffsets[type] != nil
     }
   }
@@ -61,6 +67,14 @@ extension KernelTable {
         !Double(
           bitPattern: blocks.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
         ).isFinite
+      }
+    case .iq1_M:
+      // Four bits of the F16 d in the high bits of each 16-bit word from 48 on, lowest first: it is
+      // not finite when the high five bits but the sign are set.
+      return firstIndex(below: blockCount) { index in
+        let words = blocks + (index * type.bytesPerBlock + 48)
+        return words.load(fromByteOffset: 7, as: UInt8.self) & 0x70 == 0x70
+          && words.load(fromByteOffset: 5, as: UInt8.self) & 0xC0 == 0xC0
       }
     default:
       guard let offsets = halfOffsets[type] else {

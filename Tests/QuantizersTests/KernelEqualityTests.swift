@@ -46,13 +46,15 @@ struct KernelEqualityTests {
   @Test(arguments: KernelTable.runnableHere, quantizedTypes)
   func writesInsideItsBlocksAtAnyAlignment(_ kernels: KernelTable, _ type: TensorType) throws {
     let rows = adversarialRows[0].weights
-    let expected = kernels.blocks(type, rows, columnCount: 512)
+    let importance = [Float](repeating: 1, count: 512)
+    let expected = kernels.blocks(type, rows, columnCount: 512, importance: importance)
     for shift in 1...3 {
       var bytes = [UInt8](repeating: 0xA5, count: expected.count + 8)
       bytes.withUnsafeMutableBytes { buffer in
         if let base = buffer.baseAddress {
           kernels.quantize(
-            type, rows: rows, rowCount: 3, columnCount: 512, importance: nil, into: base + shift)
+            type, rows: rows, rowCount: 3, columnCount: 512, importance: importance,
+            into: base + shift)
         }
       }
       #expect(bytes[..<shift].allSatisfy { $0 == 0xA5 })

@@ -8,9 +8,14 @@ let quantizedTypes: [TensorType] = TensorType.allCases
 
 extension KernelTable {
   /// Blocks of whole rows, in an array.
+  ///
+  /// A type that refuses to go without importance gets an importance of one everywhere.
   func blocks(
     _ type: TensorType, _ weights: [Float], columnCount: Int, importance: [Float]? = nil
   ) -> [UInt8] {
+    let importance =
+      importance
+      ?? (canQuantizeWithoutImportance(type) ? nil : [Float](repeating: 1, count: columnCount))
     let byteCount = type.byteCount(weightCount: weights.count) ?? 0
     return [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, used in
       guard let target = UnsafeMutableRawPointer(buffer.baseAddress) else { return }
