@@ -27,7 +27,8 @@ struct KernelEqualityTests {
   @Test(arguments: KernelTable.runnableHere, quantizedTypes)
   func blocksDoNotDependOnTheNumberOfRows(_ kernels: KernelTable, _ type: TensorType) {
     var random = Random(seed: 7)
-    let rows = (0..<37 * 256).map { _ in random.bell() }
+    // Empty sub-blocks, which IQ3_S closes up after the block is written.
+    let rows = (0..<37 * 256).map { $0 / 32 % 5 == 4 ? 0 : random.bell() }
     let importance = (0..<256).map { _ in random.uniform() }
     for weights in [nil, importance] {
       let apart = (0..<37).flatMap { row in

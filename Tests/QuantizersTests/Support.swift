@@ -101,6 +101,7 @@ let adversarialRows: [(name: String, weights: [Float])] = {
     ("mostly zero", rows { _ in random.next() % 10 == 0 ? random.bell() : -0.0 }),
     ("constant", rows { $0 < 512 ? 0.25 : -0.25 }),
     ("constant sub-blocks", rows { Float($0 / 16 % 7 - 3) }),
+    ("empty sub-blocks", rows { $0 / 32 % 5 == 1 ? -0.0 : random.bell() }),
     ("one outlier a row", rows { $0 % 512 == 100 ? -7 : 0 }),
     ("far outlier", rows { $0 % 512 == 300 ? 90 : random.bell() * 1e-3 }),
     ("positive", rows { _ in 10 + random.bell() * 1e-3 }),

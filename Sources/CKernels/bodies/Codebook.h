@@ -134,6 +134,61 @@ INLINE float least_of_16(float16 v) { return least_of_8(v.lo < v.hi ? v.lo : v.h
 
 #define LARGEST_FLOAT 0x1.fffffep127f
 
+/// The terms w · (scale · level − x)² of one place.
+INLINE void error_terms(Terms x, Terms w, float16 levels, float scale, float *terms) {
+  for (int i = 0; i < 2; ++i) {
+    float16 difference = scale * levels - x.part[i];
+    float16 error = w.part[i] * difference * difference;
+    memcpy(terms + 16 * i, &error, sizeof error);
+  }
+}
+
+/// The smallest of `first + lane`, where `first` is an entry of `where`, over the lanes in `bits`.
+INLINE int first_position(uint32_t bits, const int *where) {
+  int position = INT32_MAX;
+  for (; bits; bits &= bits - 1) {
+    int lane = __builtin_ctz(bits);
+    if (where[lane] + lane < position) position = where[lane] + lane;
+  }
+  return position;
+}
+
+INLINE uint32_t nearest_of_8(const uint16_t *list, int count, const float *terms) {
+  float16 error = sums_of_8(terms, list), limit = (float16)LARGEST_FLOAT;
+  float16 least = error < limit ? error : limit;
+  if (count <= 16) {
+    return list[__builtin_ctz(mask_bits16(least == (float16)least_of_16(least)))];
+  }
+  int16 at = (int16)0;
+  for (int first = 16; first < count; first += 16) {
+    error = sums_of_8(terms, list + first);
+    int16 better = error < least;
+    least = better ? error : least;
+    at = better ? (int16)first : at;
+  }
+  int where[16] __attribute__((aligned(64)));
+  memcpy(where, &at, sizeof at);
+  return list[first_position(mask_bits16(least == (float16)least_of_16(least)), where)];
+}
+
+INLINE uint32_t nearest_of_4(const uint16_t *list, int count, const float *terms) {
+  float8 error = sums_of_4(terms, list), limit = (float8)LARGEST_FLOAT;
+  float8 least = error < limit ? error : limit;
+  if (count <= 8) {
+    return list[__builtin_ctz(mask_bits8(least == (float8)least_of_8(least)))];
+  }
+  int8 at = (int8)0;
+  for (int first = 8; first < count; first += 8) {
+    error = sums_of_4(terms, list + first);
+    int8 better = error < least;
+    least = better ? error : least;
+    at = better ? (int8)first : at;
+  }
+  int where[8] __attribute__((aligned(32)));
+  memcpy(where, &at, sizeof at);
+  return list[first_position(mask_bits8(least == (float8)least_of_8(least)), where)];
+}
+
 /// The first of a list's points with the least Σ w · (scale · level − x)²; the list's first when no
 /// error is a finite number. `entry` is the place's in the codebook.
 INLINE uint32_t nearest_point(
@@ -142,41 +197,6 @@ INLINE uint32_t nearest_point(
   const uint16_t *list = book->lists + 8 * (entry & 0xFFFFu);
   int count = (int)(entry >> 16 & 0x7FFFu);
   float terms[32] __attribute__((aligned(64)));
-  for (int i = 0; i < 2; ++i) {
-    float16 difference = scale * levels - x.part[i];
-    float16 error = w.part[i] * difference * difference;
-    memcpy(terms + 16 * i, &error, sizeof error);
-  }
-  uint32_t bits;
-  int position = INT32_MAX, width = weights == 8 ? 16 : 8;
-  int where[16] __attribute__((aligned(64)));
-  if (weights == 8) {
-    float16 least = (float16)LARGEST_FLOAT;
-    int16 at = (int16)0;
-    for (int first = 0; first < count; first += 16) {
-      float16 error = sums_of_8(terms, list + first);
-      int16 better = error < least;
-      least = better ? error : least;
-      at = better ? (int16)first : at;
-    }
-    memcpy(where, &at, sizeof at);
-    bits = mask_bits16(least == (float16)least_of_16(least));
-  } else {
-    float8 least = (float8)LARGEST_FLOAT;
-    int8 at = (int8)0;
-    for (int first = 0; first < count; first += 8) {
-      float8 error = sums_of_4(terms, list + first);
-      int8 better = error < least;
-      least = better ? error : least;
-      at = better ? (int8)first : at;
-    }
-    memcpy(where, &at, sizeof at);
-    bits = mask_bits8(least == (float8)least_of_8(least));
-  }
-  if (count <= width) return list[__builtin_ctz(bits)];
-  for (; bits; bits &= bits - 1) {
-    int lane = __builtin_ctz(bits);
-    if (where[lane] + lane < position) position = where[lane] + lane;
-  }
-  return list[position];
+  error_terms(x, w, levels, scale, terms);
+  return weights == 8 ? nearest_of_8(list, count, terms) : nearest_of_4(list, count, terms);
 }

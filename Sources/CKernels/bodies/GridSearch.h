@@ -53,10 +53,10 @@ typedef struct {
 } GridSums;
 
 INLINE GridSums grid_sums(
-  const vfloat *wx, const vfloat *w, const vbits *place, int stride, GridPlan plan) {
+  const vfloat *wx, const vfloat *w, const vbits *place, GridPlan plan) {
   GridSums sums = {splat(0), splat(0)};
   for (int i = 0; i < plan.n; ++i) {
-    vfloat level = level_at(place[i / plan.weights * stride], i % plan.weights, plan);
+    vfloat level = level_at(place[i / plan.weights], i % plan.weights, plan);
     sums.x_level += wx[i] * level;
     sums.level2 += w[i] * level * level;
   }
@@ -77,13 +77,123 @@ INLINE void store_rows(const vfloat *column, int count, float rows[LANES][32]) {
   }
 }
 
+// MARK: Tries that share a place
+//
+// Σ w · (s · level − x)² = s · (s · Q − P) + constant, with Q = Σ w · level² and P = 2 · Σ w · x · level:
+// which of two points is nearer is decided by the sign of a function that is linear in the scale s. So
+// the neighbours of a place need P and Q once, however many tries lead to that place, and a point that
+// is nearest at the first and at the last of them is nearest at those between. This arithmetic rounds
+// differently from the reference's; where two points come closer than both can be wrong, the
+// reference's own sum decides.
+
+/// The longest list of neighbours, in vectors of 16.
+#define MOST_PARTS 19
+
+/// One group of 8 weights of one block.
+typedef struct {
+  Terms x, w;
+  /// Terms of P and of Q.
+  float p[32] __attribute__((aligned(64)));
+  float q[32] __attribute__((aligned(64)));
+  /// Values of s · Q − P that are closer than this are not told apart.
+  float doubt;
+  /// Nothing overflows, and nothing that counts underflows.
+  bool usual;
+} GridGroup;
+
+/// `x2` is Σ w · x²; the scales are those of the first and of the last try.
+INLINE GridGroup grid_group(
+  const float *x, const float *w, float total_w, float x2, float first_scale, float last_scale) {
+  GridGroup group;
+  group.x = spread(x, 8);
+  group.w = spread(w, 8);
+  float16 levels = odd_levels(8);
+  for (int i = 0; i < 2; ++i) {
+    float16 w_level = group.w.part[i] * levels;
+    float16 p = 2.0f * group.x.part[i] * w_level, q = w_level * levels;
+    memcpy(group.p + 16 * i, &p, sizeof p);
+    memcpy(group.q + 16 * i, &q, sizeof q);
+  }
+  // Both sums are off by less than 50 roundings of s · Q + X / s, with the greatest Q there can be;
+  // twice as much for two points, and as much again for safety.
+  float greatest_q = total_w * 25.0f;
+  group.doubt = 2e-5f * (first_scale * greatest_q + x2 / last_scale);
+  group.usual = x2 >= 1e-20f && x2 <= 1e20f && first_scale <= 1e6f
+                && first_scale * first_scale * greatest_q <= 1e20f;
+  return group;
+}
+
+/// Bits of the candidates in a part of 16, of which `count` are left.
+INLINE uint32_t part_bits(int count) { return count >= 16 ? 0xFFFFu : (1u << count) - 1u; }
+
+/// Position of the nearest of `count` points, or −1 where that is in doubt.
+INLINE int nearest_if_certain(
+  const float16 *p, const float16 *q, int count, float scale, float doubt) {
+  float16 least = scale * q[0] - p[0];
+  for (int part = 1; 16 * part < count; ++part) {
+    float16 v = scale * q[part] - p[part];
+    least = v < least ? v : least;
+  }
+  float16 limit = (float16)(least_of_16(least) + doubt);
+  int position = -1;
+  for (int part = 0; 16 * part < count; ++part) {
+    float16 v = scale * q[part] - p[part];
+    uint32_t bits = mask_bits16(v <= limit) & part_bits(count - 16 * part);
+    if (!bits) continue;
+    if (position >= 0 || (bits & (bits - 1))) return -1;
+    position = 16 * part + __builtin_ctz(bits);
+  }
+  return position;
+}
+
+/// Replaces the place that `count` tries share, whose `entry` says that it is no point. Places and
+/// scales of tries are LANES apart.
+INLINE void choose_points(
+  const ingot_codebook *book, uint32_t entry, const GridGroup *group, const float *scales,
+  int count, uint32_t *places) {
+  const uint16_t *list = book->lists + 8 * (entry & 0xFFFFu);
+  int points = (int)(entry >> 16 & 0x7FFFu);
+  float16 p[MOST_PARTS], q[MOST_PARTS];
+  bool shared = count > 1 && group->usual;
+  int first = -1, last = -1;
+  if (shared) {
+    for (int part = 0; 16 * part < points; ++part) {
+      p[part] = sums_of_8(group->p, list + 16 * part);
+      q[part] = sums_of_8(group->q, list + 16 * part);
+    }
+    first = nearest_if_certain(p, q, points, scales[0], group->doubt);
+    last = nearest_if_certain(p, q, points, scales[LANES * (count - 1)], group->doubt);
+    if (first >= 0 && first == last) {
+      for (int t = 0; t < count; ++t) places[LANES * t] = MOVED | list[first];
+      return;
+    }
+  }
+  for (int t = 0; t < count; ++t) {
+    float scale = scales[LANES * t];
+    int position = -1;
+    if (t == 0) {
+      position = first;
+    } else if (t == count - 1) {
+      position = last;
+    } else if (shared) {
+      position = nearest_if_certain(p, q, points, scale, group->doubt);
+    }
+    uint32_t point =
+      position >= 0
+        ? list[position]
+        : nearest_point(book, entry, 8, group->x, group->w, odd_levels(8), scale);
+    places[LANES * t] = MOVED | point;
+  }
+}
+
 /// `x` are magnitudes (one a group may be negative), `greatest` is their greatest and positive.
 INLINE GridFound grid_search(
   const ingot_codebook *book, const vfloat *x, const vfloat *w, vfloat greatest,
   vfloat first_scale, GridPlan plan) {
   const int groups = plan.n / plan.weights, most = plan.tries;
-  vfloat wx[32], root[32], scale[MOST_TRIES];
-  vbits place[MOST_GROUPS][MOST_TRIES];
+  vfloat wx[32], root[32];
+  float scale[MOST_TRIES][LANES] __attribute__((aligned(64)));
+  uint32_t place[MOST_GROUPS][MOST_TRIES][LANES] __attribute__((aligned(64)));
   float x_rows[LANES][32] __attribute__((aligned(64)));
   float w_rows[LANES][32] __attribute__((aligned(64)));
   for (int i = 0; i < plan.n; ++i) {
@@ -96,22 +206,45 @@ INLINE GridFound grid_search(
   int top = plan.bits == 2 ? 5 : 15;
   for (int t = 0; t < most; ++t) {
     vfloat step = ((float)top + (float)(t - (most - 1) / 2) * plan.step) / greatest;
-    scale[t] = 1.0f / step;
+    vfloat this_scale = 1.0f / step;
+    memcpy(scale[t], &this_scale, sizeof this_scale);
     for (int k = 0; k < groups; ++k) {
-      place[k][t] = nearest_place(x + plan.weights * k, plan, step);
+      vbits nearest = nearest_place(x + plan.weights * k, plan, step);
+      memcpy(place[k][t], &nearest, sizeof nearest);
     }
   }
 
-  float16 levels = odd_levels(plan.weights);
+  vfloat total_w[MOST_GROUPS], x2[MOST_GROUPS];
+  for (int k = 0; k < groups; ++k) {
+    total_w[k] = x2[k] = splat(0);
+    for (int i = plan.weights * k; i < plan.weights * (k + 1); ++i) {
+      total_w[k] += root[i];
+      x2[k] += root[i] * x[i] * x[i];
+    }
+  }
   for (int lane = 0; lane < LANES; ++lane) {
     for (int k = 0; k < groups; ++k) {
-      Terms xs = spread(x_rows[lane] + plan.weights * k, plan.weights);
-      Terms ws = spread(w_rows[lane] + plan.weights * k, plan.weights);
-      for (int t = 0; t < most; ++t) {
-        uint32_t entry = book->entries[place[k][t][lane]];
-        if (!(entry & MOVED)) continue;
-        place[k][t][lane] =
-          MOVED | nearest_point(book, entry, plan.weights, xs, ws, levels, scale[t][lane]);
+      const float *xs = x_rows[lane] + plan.weights * k, *ws = w_rows[lane] + plan.weights * k;
+      if (plan.weights == 8) {
+        GridGroup group = grid_group(
+          xs, ws, total_w[k][lane], x2[k][lane], scale[0][lane], scale[most - 1][lane]);
+        for (int t = 0, end; t < most; t = end) {
+          uint32_t shared = place[k][t][lane], entry = book->entries[shared];
+          for (end = t + 1; end < most && place[k][end][lane] == shared;) ++end;
+          if (entry & MOVED) {
+            choose_points(book, entry, &group, &scale[t][lane], end - t, &place[k][t][lane]);
+          }
+        }
+      } else {
+        // The lists are so short that nothing is gained by looking at several tries.
+        Terms x_terms = spread(xs, 4), w_terms = spread(ws, 4);
+        for (int t = 0; t < most; ++t) {
+          uint32_t entry = book->entries[place[k][t][lane]];
+          if (!(entry & MOVED)) continue;
+          uint32_t point =
+            nearest_point(book, entry, 4, x_terms, w_terms, odd_levels(4), scale[t][lane]);
+          place[k][t][lane] = MOVED | point;
+        }
       }
     }
   }
@@ -123,13 +256,15 @@ INLINE GridFound grid_search(
     found.place[k] = splat_bits(plan.again == AGAIN_ALL_IF_MOVED ? MOVED : 0);
   }
   for (int t = 0; t < most; ++t) {
-    GridSums sums = grid_sums(wx, w, &place[0][t], MOST_TRIES, plan);
+    vbits chosen[MOST_GROUPS];
+    for (int k = 0; k < groups; ++k) memcpy(&chosen[k], place[k][t], sizeof chosen[k]);
+    GridSums sums = grid_sums(wx, w, chosen, plan);
     vint better = (sums.level2 > 0.0f) & (sums.x_level * sums.x_level > best * sums.level2);
     vfloat this_scale = sums.x_level / sums.level2;
     found.scale = choose(better, this_scale, found.scale);
     best = choose(better, this_scale * sums.x_level, best);
     for (int k = 0; k < groups; ++k) {
-      found.place[k] = choose_bits(better, place[k][t], found.place[k]);
+      found.place[k] = choose_bits(better, chosen[k], found.place[k]);
     }
   }
 
@@ -147,11 +282,12 @@ INLINE GridFound grid_search(
       Terms xs = spread(x_rows[lane] + plan.weights * k, plan.weights);
       Terms ws = spread(w_rows[lane] + plan.weights * k, plan.weights);
       near[lane] =
-        nearest_point(book, entry, plan.weights, xs, ws, levels, found.scale[lane]);
+        nearest_point(
+        book, entry, plan.weights, xs, ws, odd_levels(plan.weights), found.scale[lane]);
     }
     found.place[k] = choose_bits(again, near, found.place[k]) & ~MOVED;
   }
-  GridSums sums = grid_sums(wx, w, found.place, 1, plan);
+  GridSums sums = grid_sums(wx, w, found.place, plan);
   found.scale =
     choose(moved & (sums.level2 > 0.0f), sums.x_level / sums.level2, found.scale);
   found.turned = found.scale < 0.0f;

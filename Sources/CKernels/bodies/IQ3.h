@@ -22,7 +22,8 @@ INLINE void close_gaps_iq3_s(const vint *empty, uint8_t *const target[LANES]) {
   for (int j = 0; j < 8; ++j) gaps |= empty[j];
   if (!any(gaps)) return;
   for (int lane = 0; lane < LANES; ++lane) {
-    if (!gaps[lane]) continue;
+    // Idle lanes hold the last block once more: it is closed up once.
+    if (!gaps[lane] || (lane > 0 && target[lane] == target[lane - 1])) continue;
     uint8_t *qs = target[lane] + 2, *signs = target[lane] + 74;
     int used = 0;
     for (int j = 0; j < 8; ++j) {
