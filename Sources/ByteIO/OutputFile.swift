@@ -38,9 +38,10 @@ public struct OutputError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// A file that appears under its final name only when it is complete.
 ///
-/// Bytes go to a hidden neighbour (`.NAME.ingot-PID.partial`), at any position and from any thread;
-/// `commit` syncs it, renames it and syncs the folder. Without `commit`, `discard` (or `deinit`)
-/// removes the neighbour, and a file that already had the final name is untouched.
+/// Bytes go to a hidden neighbour (`.NAME.ingot-RANDOM.partial`), at any position and from any
+/// thread; `commit` syncs it, renames it and syncs the folder. Without `commit`, `discard` (or
+/// `deinit`) removes the neighbour, and a file that already had the final name is untouched. What a
+/// killed run left is removed by the next one with the same output.
 public final class OutputFile: Sendable {
   public let path: String
   public let temporaryPath: String
@@ -51,20 +52,15 @@ public final class OutputFile: Sendable {
   public init(_ path: String) throws(OutputError) {
     self.path = path
     let final = FilePath(path)
-    guard let name = final.lastComponent?.string else {
+    guard let name = final.lastComponent?.string, !path.hasSuffix("/") else {
       throw OutputError(path: path, step: .create, reason: "not a file name")
     }
-    let folder = final.removingLastComponent()
-    temporaryPath = folder.appending(".\(name).ingot-\(getpid()).partial").string
     var status = stat()
     if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
       throw OutputError(path: path, step: .create, reason: "exists and is not a regular file")
     }
     do {
-      descriptor = try FileDescriptor.open(
-        FilePath(temporaryPath), .readWrite,
-        options: [.create, .exclusiveCreate, .closeOnExec],
-        permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      (temporaryPath, descriptor) = try TemporaryFile.create(beside: final, name: name)
     } catch {
       throw OutputError(path: path, step: .create, reason: "\(error)")
     }
@@ -128,7 +124,7 @@ public final class OutputFile: Sendable {
       throw OutputError(path: path, step: .rename, reason: code.description)
     }
     try? descriptor.close()
-    try Self.syncFolder(of: path)
+    Self.syncFolder(of: path)
   }
 
   /// Removes the unfinished file; does nothing after `commit`.
@@ -137,6 +133,9 @@ public final class OutputFile: Sendable {
     unlink(temporaryPath)
     try? descriptor.close()
   }
+
+  /// Removes a file that was committed, where another of its set could not be.
+  public static func remove(_ path: String) { unlink(path) }
 
   /// Free bytes that an unprivileged user may write in the folder of `path`.
   public static func freeByteCount(inFolderOf path: String) -> UInt64? {
@@ -167,19 +166,35 @@ public final class OutputFile: Sendable {
     return stat(path, &status) == 0 && isSameFile(Self.folder(of: path), folder)
   }
 
+  /// Whether two paths name places in one folder.
+  public static func isSameFolder(_ a: String, _ b: String) -> Bool {
+    isSameFile(folder(of: a), folder(of: b))
+  }
+
+  /// Last component of a path.
+  public static func name(of path: String) -> String {
+    FilePath(path).lastComponent?.string ?? path
+  }
+
+  /// The path from the root, for a file that is named somewhere else.
+  public static func absolutePath(_ path: String) -> String {
+    guard let folder = realpath(folder(of: path), nil) else { return path }
+    defer { free(folder) }
+    return FilePath(String(cString: folder)).appending(name(of: path)).string
+  }
+
   private static func folder(of path: String) -> String {
     let folder = FilePath(path).removingLastComponent().string
     return folder.isEmpty ? "." : folder
   }
 
-  private static func syncFolder(of path: String) throws(OutputError) {
-    do {
-      let folder = try FileDescriptor.open(FilePath(Self.folder(of: path)), .readOnly)
-      defer { try? folder.close() }
-      // Some file systems refuse to sync a folder; the rename itself has happened.
-      _ = fsync(folder.rawValue)
-    } catch {
-      throw OutputError(path: path, step: .sync, reason: "folder: \(error)")
+  /// Makes a rename durable where the file system lets a folder be synced; the rename itself has
+  /// happened, so a folder that cannot be opened or synced is no failure.
+  private static func syncFolder(of path: String) {
+    guard let folder = try? FileDescriptor.open(FilePath(Self.folder(of: path)), .readOnly) else {
+      return
     }
+    _ = fsync(folder.rawValue)
+    try? folder.close()
   }
 }

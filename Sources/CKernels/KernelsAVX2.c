@@ -1,6 +1,7 @@
 // 256-bit vectors. The fused multiply-add that the target allows is never used.
 
 #include "CKernels.h"
+#include "codebooks/Codebooks.h"
 
 #if defined(__x86_64__)
 

@@ -1,6 +1,7 @@
 // 512-bit vectors.
 
 #include "CKernels.h"
+#include "codebooks/Codebooks.h"
 
 #if defined(__x86_64__)
 

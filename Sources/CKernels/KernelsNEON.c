@@ -1,6 +1,7 @@
 // 128-bit vectors of ARM. These are that architecture's baseline too: no target attribute.
 
 #include "CKernels.h"
+#include "codebooks/Codebooks.h"
 
 #if defined(__aarch64__)
 

@@ -1,6 +1,7 @@
 // The baseline of the architecture: runs everywhere, and every other set is compared with it.
 
 #include "CKernels.h"
+#include "codebooks/Codebooks.h"
 
 #pragma STDC FP_CONTRACT OFF
 

@@ -221,6 +221,7 @@ struct ChunkWorker: ~Copyable {
       reason: .outOfRange(
         found: "weights too large for \(tensor.type.name)",
         allowed: "weights whose scale fits half precision"),
-      advice: "keep this tensor in BF16 or F32 with --tensor-type")
+      advice: tensor.type.isBlockType
+        ? "keep this tensor in BF16 or F32 with --tensor-type" : "use --type BF16")
   }
 }

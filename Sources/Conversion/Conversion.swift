@@ -18,7 +18,7 @@ final class ConversionJob: Sendable {
 
   /// Chunks handed out so far.
   let nextChunk = Atomic(0)
-  let finishedSourceBytes = Atomic(0)
+  let finishedByteCount = Atomic(0)
   /// The failure of the lowest chunk.
   ///
   /// Chunks are handed out in order and always finished, so this is the same failure at every
@@ -37,6 +37,17 @@ final class ConversionJob: Sendable {
     self.schedule = schedule
     self.outputs = outputs
     self.allowsNonFinite = allowsNonFinite
+  }
+
+  /// Has the bytes of a chunk that will be wanted soon read ahead.
+  func prefetch(_ chunk: Chunk) {
+    let tensor = plan.tensors[chunk.tensor]
+    guard case .input(let index) = tensor.source,
+      let rowBytes = tensor.sourceType.byteCount(weightCount: tensor.columnCount)
+    else { return }
+    // The rows of a permuted chunk lie near those of the same numbers.
+    source.prefetch(
+      inputs[index], at: chunk.rows.lowerBound * rowBytes, byteCount: chunk.rows.count * rowBytes)
   }
 
   /// An error about one weight, in the input's own coordinates.
@@ -125,13 +136,17 @@ package struct Conversion: Sendable {
     let total = plan.tensorByteCount
     let cancellation = cancellation
 
-    WorkerThreads.run(count: max(1, min(threadCount, schedule.chunkCount))) { _ in
+    let workerCount = max(1, min(threadCount, schedule.chunkCount))
+    let readAhead = 2 * workerCount
+    WorkerThreads.run(count: workerCount) { _ in
       var worker = ChunkWorker(job)
       while true {
         let index = job.nextChunk.wrappingAdd(1, ordering: .relaxed).oldValue
+        // A chunk before the failed one is still done: it may fail too, and comes first.
         guard index < schedule.chunkCount, !cancellation.isCancelled,
-          job.failure.withLock({ $0 == nil })
+          job.failure.withLock({ failure in failure.map { index < $0.chunk } ?? true })
         else { return }
+        if index + readAhead < schedule.chunkCount { job.prefetch(schedule[index + readAhead]) }
         let chunk = schedule[index]
         do {
           try worker.run(chunk)
@@ -141,7 +156,7 @@ package struct Conversion: Sendable {
         }
         let tensor = job.plan.tensors[chunk.tensor]
         let bytes = tensor.type.byteCount(weightCount: chunk.weightCount) ?? 0
-        let done = job.finishedSourceBytes.wrappingAdd(bytes, ordering: .relaxed).newValue
+        let done = job.finishedByteCount.wrappingAdd(bytes, ordering: .relaxed).newValue
         progress?(ConversionProgress(finishedByteCount: UInt64(done), totalByteCount: total))
       }
     }
@@ -152,10 +167,27 @@ package struct Conversion: Sendable {
       try source.checkUnchanged()
       for output in outputs { try output.sync() }
       if cancellation.isCancelled { throw ConversionCancelled() }
-      for output in outputs { try output.commit() }
+      try Self.commit(outputs)
     } catch {
       for output in outputs { output.discard() }
       throw error
+    }
+  }
+
+  /// Gives the files their names, the first part of a split last.
+  ///
+  /// A set without its first part is no archive, so a failure half-way leaves none behind: the
+  /// parts that already had their names are removed again.
+  private static func commit(_ outputs: [OutputFile]) throws(OutputError) {
+    var committed: [OutputFile] = []
+    for output in outputs.reversed() {
+      do throws(OutputError) {
+        try output.commit()
+        committed.append(output)
+      } catch {
+        for output in committed { OutputFile.remove(output.path) }
+        throw error
+      }
     }
   }
 }

@@ -11,8 +11,8 @@ package struct MemoryBudget: Sendable {
     package var needed: UInt64
     package var description: String {
       """
-      --memory-limit \(limit) bytes is too small: this conversion needs at least \(needed) bytes \
-      (\((needed + 1_048_575) >> 20) MiB)
+      --memory-limit \(limit) bytes is too small: this conversion needs about \
+      \((needed >> 20) + 3)MiB
       """
     }
   }

@@ -17,25 +17,34 @@ public let ingotVersion = "0.1.0"
 ///     let summary = try converter.run()
 public struct Converter: Sendable {
   /// Resident memory that a conversion stays below unless told otherwise.
-  public static let defaultMemoryLimit: UInt64 = 512_000_000
+  public static let defaultMemoryLimit: UInt64 = 512 << 20
   public static var defaultThreadCount: Int { ProcessMemory.processorCount }
   /// Names of the stock mixes, for help texts and completions.
-  public static var mixNames: [String] { StockMix.all.map(\.name) }
+  public static var mixNames: [String] {
+    StockMix.all.filter { KernelTable.scalar.canQuantize($0.defaultType) }.map(\.name)
+  }
 
   /// Made from headers alone; nothing has been written.
   public let plan: ConversionPlan
   public var threadCount = Converter.defaultThreadCount
-  public var memoryLimit = Converter.defaultMemoryLimit
-  private let inputs: PlannedInputs
-  /// Keys of the archive before those that describe the conversion.
-  var archiveMetadata: Metadata { inputs.metadata }
+  /// Most resident bytes; planning, which reads tokenizer and importance, has kept to it already.
+  public var memoryLimit: UInt64
+  /// Cuts chunks of this size whatever memory allows, for tests.
+  package var weightsPerChunk: Int?
+  let inputs: PlannedInputs
 
   /// Opens the input, reads its headers, and plans.
   ///
   /// - Throws: `FormatError` about the input, or `UsageError` about the recipe.
-  public init(checkpoint: String, output: String, recipe: Recipe = Recipe()) throws {
+  public init(
+    checkpoint: String, output: String, recipe: Recipe = Recipe(),
+    memoryLimit: UInt64 = Converter.defaultMemoryLimit
+  ) throws {
+    self.memoryLimit = memoryLimit
     (plan, inputs) = try Self.statingUsage {
-      try makePlan(checkpoint: checkpoint, output: output, recipe: recipe, version: ingotVersion)
+      try makePlan(
+        checkpoint: checkpoint, output: output, recipe: recipe, memoryLimit: memoryLimit,
+        version: ingotVersion)
     }
   }
 
@@ -58,7 +67,8 @@ public struct Converter: Sendable {
     let conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
       kernels: kernels, threadCount: budget.threadCount,
-      weightsPerChunk: budget.weightsPerChunk, allowsNonFinite: inputs.allowsNonFinite,
+      weightsPerChunk: weightsPerChunk ?? budget.weightsPerChunk,
+      allowsNonFinite: inputs.allowsNonFinite,
       cancellation: cancellation)
     try conversion.run(progress: progress)
     return ConversionSummary(plan: plan, elapsed: ContinuousClock.now - start)

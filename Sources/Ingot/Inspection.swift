@@ -77,7 +77,7 @@ extension Inspection {
     return lines.joined(separator: "\n")
   }
 
-  /// Stable JSON; long arrays of metadata are given by type and count.
+  /// Stable JSON; arrays of metadata with over 32 elements are given by element type and count.
   public func json(showsTensors: Bool, showsMetadata: Bool) -> String {
     var writer = JSONWriter()
     writer.object { json in
@@ -93,6 +93,8 @@ extension Inspection {
       json.value(byteCount)
       json.key("types")
       TypeTotal.write(typeTotals, to: &json)
+      json.key("notes")
+      json.array { json in for note in notes { json.value(note) } }
       if showsMetadata {
         json.key("metadata")
         json.object { json in

@@ -67,27 +67,23 @@ struct Modelfile {
 }
 
 extension Converter {
-  /// Throws when a Modelfile at `path` would replace an output or an input; call it before `run`.
-  public func checkModelfile(_ path: String) throws(UsageError) {
-    for other in plan.outputs.map(\.path) + plan.inputs where OutputFile.isSamePlace(path, other) {
+  /// Writes a Modelfile for the archive of this plan under a hidden name; `commit` it after `run`.
+  ///
+  /// - Throws: `UsageError` when it would replace the archive or an input or the archive is split,
+  ///   `OutputError` when it cannot be written.
+  public func prepareModelfile(at path: String) throws -> OutputFile {
+    guard let archive = plan.outputs.first?.path, plan.outputs.count == 1 else {
+      throw UsageError("--modelfile needs a single archive; leave out --split-max-size")
+    }
+    if OutputFile.isSamePlace(path, archive) || inputs.files.contains(path) {
       throw UsageError("--modelfile \(printable(path)) is also the archive or an input")
     }
-  }
-
-  /// Writes a Modelfile for the archive of this plan.
-  public func writeModelfile(to path: String) throws {
-    guard let archive = plan.outputs.first?.path else { return }
-    let (folder, name) = Self.folderAndName(archive)
-    let isNeighbour = folder == Self.folderAndName(path).folder
     let modelfile = Modelfile(
-      archive: isNeighbour ? "./" + name : archive, metadata: archiveMetadata)
+      archive: OutputFile.isSameFolder(path, archive)
+        ? "./" + OutputFile.name(of: archive) : OutputFile.absolutePath(archive),
+      metadata: inputs.metadata)
     let file = try OutputFile(path)
     try Array(modelfile.text.utf8).withUnsafeBytes { bytes in try file.write(bytes, at: 0) }
-    try file.commit()
-  }
-
-  private static func folderAndName(_ path: String) -> (folder: String, name: String) {
-    guard let slash = path.lastIndex(of: "/") else { return ("", path) }
-    return (String(path[..<slash]), String(path[path.index(after: slash)...]))
+    return file
   }
 }

@@ -95,11 +95,7 @@ extension MetadataValue {
     case .bool(let value): json.value(value)
     case .float32(let value): json.value(value)
     case .float64(let value): json.value(value)
-    case .array(let array):
-      json.object { json in
-        json.key("count")
-        json.value(array.count)
-      }
+    case .array(let array): array.write(to: &json)
     default:
       if let int {
         json.value(int)
@@ -108,6 +104,61 @@ extension MetadataValue {
       } else {
         json.null()
       }
+    }
+  }
+}
+
+extension MetadataArray {
+  /// Arrays of at most so many elements are written in full.
+  private static let fullElementLimit = 32
+
+  fileprivate func write(to json: inout JSONWriter) {
+    guard count <= Self.fullElementLimit, let elements else {
+      json.object { json in
+        json.key("elementType")
+        json.value(elementTypeName)
+        json.key("count")
+        json.value(count)
+      }
+      return
+    }
+    json.array { json in for element in elements { element.write(to: &json) } }
+  }
+
+  /// The elements as values; `nil` for arrays of arrays.
+  private var elements: [MetadataValue]? {
+    switch self {
+    case .uint8(let a): a.map { .uint8($0) }
+    case .int8(let a): a.map { .int8($0) }
+    case .uint16(let a): a.map { .uint16($0) }
+    case .int16(let a): a.map { .int16($0) }
+    case .uint32(let a): a.map { .uint32($0) }
+    case .int32(let a): a.map { .int32($0) }
+    case .uint64(let a): a.map { .uint64($0) }
+    case .int64(let a): a.map { .int64($0) }
+    case .float32(let a): a.map { .float32($0) }
+    case .float64(let a): a.map { .float64($0) }
+    case .bool(let a): a.map { .bool($0) }
+    case .string(let a): a.indices.map { .string(a.text($0)) }
+    case .array: nil
+    }
+  }
+
+  private var elementTypeName: String {
+    switch self {
+    case .uint8: "uint8"
+    case .int8: "int8"
+    case .uint16: "uint16"
+    case .int16: "int16"
+    case .uint32: "uint32"
+    case .int32: "int32"
+    case .uint64: "uint64"
+    case .int64: "int64"
+    case .float32: "float32"
+    case .float64: "float64"
+    case .bool: "bool"
+    case .string: "string"
+    case .array: "array"
     }
   }
 }

@@ -9,8 +9,18 @@ extension PlanBuilder {
   /// The three keys that say which part of a split archive a file is, and padding.
   private static let splitKeysByteCount = 256
 
-  /// Distributes the tensors over files and gives each its offset.
-  func layOut(_ plan: inout ConversionPlan) throws {
+  /// Distributes the tensors over files and gives each its offset; returns the metadata.
+  ///
+  /// The input has been checked, so what does not fit a file is the recipe's fault.
+  func layOut(_ plan: inout ConversionPlan) throws -> Metadata {
+    do {
+      return try layOutParts(&plan)
+    } catch let error as FormatError {
+      throw UsageError(error.description)
+    }
+  }
+
+  private func layOutParts(_ plan: inout ConversionPlan) throws -> Metadata {
     let metadata = try archiveMetadata(plan)
     let infos = plan.tensors.map { GGUFTensorInfo(name: $0.name, shape: $0.shape, type: $0.type) }
     let ranges: [Range<Int>]
@@ -40,6 +50,7 @@ extension PlanBuilder {
         ConversionPlan.Output(
           path: path, header: layout.headerBytes, byteCount: layout.fileByteCount))
     }
+    return metadata
   }
 
   private func partRanges(_ plan: ConversionPlan) -> [Range<Int>] {
@@ -76,15 +87,15 @@ extension PlanBuilder {
     metadata.setLast("general.quantization_version", .uint32(Self.quantizationVersion))
     metadata.setLast("general.file_type", .uint32(fileType))
     metadata.apply(try recipe.metadataOverrides.map { try MetadataOverride(parsing: $0) })
-    if let importance { metadata.apply(importance.archiveMetadata) }
-    if recipe.hasProvenance { addProvenance(to: &metadata, plan) }
+    if let importance, !isCopy { metadata.apply(importance.archiveMetadata) }
+    for key in metadata.keys where key.string.hasPrefix("ingot.") { metadata[key] = nil }
+    if recipe.hasProvenance { try addProvenance(to: &metadata, plan) }
     return metadata
   }
 
   /// What the archive was made from, without anything that differs between machines: names and
   /// sizes of the source files, the recipe, and our version.
-  private func addProvenance(to metadata: inout Metadata, _ plan: ConversionPlan) {
-    for key in metadata.keys where key.string.hasPrefix("ingot.") { metadata[key] = nil }
+  private func addProvenance(to metadata: inout Metadata, _ plan: ConversionPlan) throws {
     let files = model.source.files
       .map { (name: $0.split(separator: "/").last.map(String.init) ?? $0, path: $0) }
       .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
@@ -92,7 +103,7 @@ extension PlanBuilder {
     metadata["ingot.recipe"] = .string(plan.recipe)
     metadata["ingot.source.files"] = .array(.string(StringTable(files.map(\.name))))
     metadata["ingot.source.byte_counts"] = .array(
-      .uint64(files.map { (try? PositionalFile($0.path).byteCount) ?? 0 }))
+      .uint64(try files.map { try PositionalFile($0.path).byteCount }))
   }
 }
 

@@ -6,23 +6,43 @@ import Tensors
 
 /// Opens the input and plans the conversion, from headers alone.
 ///
+/// - Parameters:
+///   - checkpoint: directory or file.
+///   - output: path of the archive.
+///   - recipe: what the user asks for.
+///   - memoryLimit: files that planning has to hold are refused when they alone exceed it.
+///   - version: stored in the archive.
+/// - Returns: the plan, and what carrying it out needs besides.
 /// - Throws: `FormatError` about the input, `UsageError` about the recipe.
-package func makePlan(checkpoint: String, output: String, recipe: Recipe, version: String) throws
-  -> (plan: ConversionPlan, inputs: PlannedInputs)
-{
+package func makePlan(
+  checkpoint: String, output: String, recipe: Recipe, memoryLimit: UInt64, version: String
+) throws -> (plan: ConversionPlan, inputs: PlannedInputs) {
+  try checkHeldFiles(checkpoint: checkpoint, recipe: recipe, memoryLimit: memoryLimit)
   let model =
     switch try InputKind(checkpoint) {
     case .archive: try InputModel(archive: checkpoint, recipe: recipe)
     case .directory, .safetensors: try InputModel(checkpoint: checkpoint, recipe: recipe)
     }
   let builder = try PlanBuilder(model: model, recipe: recipe, output: output, version: version)
-  let plan = try builder.build()
+  let (plan, metadata) = try builder.build()
   return (
     plan,
     PlannedInputs(
       source: model.source, importance: builder.importance?.entries ?? [:],
-      allowsNonFinite: recipe.allowsNonFinite, metadata: model.metadata)
+      allowsNonFinite: recipe.allowsNonFinite, files: builder.inputFiles, metadata: metadata)
   )
+}
+
+/// Refuses files that are read whole and do not fit the memory limit, before reading them.
+private func checkHeldFiles(checkpoint: String, recipe: Recipe, memoryLimit: UInt64) throws {
+  let tokenizers = ["tokenizer.json", "tokenizer.model"].map { checkpoint + "/" + $0 }
+  for path in tokenizers + [recipe.importanceFile].compactMap({ $0 }) {
+    // What is not there, or no file, is reported by whoever needs it.
+    guard let file = try? PositionalFile(path), file.byteCount > memoryLimit / 2 else { continue }
+    throw UsageError(
+      "--memory-limit \(memoryLimit) bytes is too small to read \(printable(path)), "
+        + "which has \(file.byteCount) bytes")
+  }
 }
 
 /// Turns an input and a recipe into a plan.
@@ -32,7 +52,7 @@ struct PlanBuilder {
   let output: String
   let version: String
   let importance: ImportanceMatrix?
-  private let isCopy: Bool
+  let isCopy: Bool
   /// `nil` for a copy.
   let mix: StockMix?
   private let options: TypeOptions
@@ -42,7 +62,7 @@ struct PlanBuilder {
     self.recipe = recipe
     self.output = output
     self.version = version
-    isCopy = recipe.type.lowercased() == "copy"
+    isCopy = recipe.isCopy
     mix = isCopy ? nil : try .named(recipe.type, pure: recipe.isPure)
     if isCopy, !model.isArchive {
       throw UsageError("--type copy needs an archive as input; for a checkpoint choose a type")
@@ -73,7 +93,8 @@ struct PlanBuilder {
     return type
   }
 
-  func build() throws -> ConversionPlan {
+  /// - Returns: the plan, and the archive's metadata.
+  func build() throws -> (plan: ConversionPlan, metadata: Metadata) {
     let order = outputOrder()
     let typed = model.tensors.map { ($0.name, $0.shape, $0.keptType) as TypedTensor }
     // A copy asks no rules, so any mix will do.
@@ -83,6 +104,7 @@ struct PlanBuilder {
       order: recipe.keepsSplit ? order : nil)
     var notes = model.notes
     notes += try ineffectiveOptions(rules, options: options, tensors: typed)
+    notes += optionsWithoutEffect()
 
     let tensors = try order.map { index in
       try planTensor(model.tensors[index], assignments[index], notes: &notes)
@@ -92,9 +114,28 @@ struct PlanBuilder {
       tensors: tensors, generated: model.generated,
       recipe: mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
       inputs: model.source.files, notes: notes)
-    try layOut(&plan)
-    try refuseOverwritingInputs(plan)
-    return plan
+    let metadata = try layOut(&plan)
+    for output in plan.outputs where inputFiles.contains(output.path) {
+      throw UsageError("the output \(printable(output.path)) is also an input")
+    }
+    return (plan, metadata)
+  }
+
+  /// Options that mean nothing for this input or this recipe.
+  private func optionsWithoutEffect() -> [String] {
+    var notes: [String] = []
+    if model.isArchive, recipe.preTokenizer != nil {
+      notes.append("--pre-tokenizer has no effect on an archive, whose tokenizer is kept")
+    }
+    if isCopy {
+      let given = [
+        ("--pure", recipe.isPure), ("--imatrix", importance != nil),
+        ("--output-tensor-type", options.outputType != nil),
+        ("--embedding-type", options.embeddingType != nil),
+      ]
+      notes += given.filter(\.1).map { "\($0.0) has no effect with --type copy" }
+    }
+    return notes
   }
 
   /// The order in which tensors stand in the archive: llama-quantize's.
@@ -186,7 +227,7 @@ struct PlanBuilder {
     let needed = tensor.shape.columnCount * expertCount
     guard values.count == needed else {
       // llama-imatrix counts look-ups of the embedding, not columns; the reference skips it too.
-      if tensor.name == "token_embd.weight" { return nil }
+      if tensor.name == "token_embd.weight", need(assignment) == .never { return nil }
       throw FormatError(
         file: importance.file, field: tensor.name.string,
         reason: .inconsistent("has \(values.count) values, the tensor needs \(needed)"),
@@ -216,18 +257,11 @@ struct PlanBuilder {
       advice: advice)
   }
 
-  private func refuseOverwritingInputs(_ plan: ConversionPlan) throws {
-    let others = [recipe.importanceFile, recipe.chatTemplateFile].compactMap { $0 }
-    for output in plan.outputs {
-      for input in plan.inputs + others where OutputFile.isSameFile(output.path, input) {
-        throw UsageError("the output \(printable(output.path)) is also an input")
-      }
-      // Configuration, tokenizer and card: whatever is no archive belongs to the checkpoint.
-      if let folder = model.folder, !output.path.hasSuffix(".gguf"),
-        OutputFile.exists(output.path, directlyIn: folder)
-      {
-        throw UsageError("the output \(printable(output.path)) is a file of the checkpoint")
-      }
-    }
+  /// Everything that this conversion reads.
+  var inputFiles: InputFiles {
+    InputFiles(
+      paths: model.source.files + recipe.tensorTypeFiles
+        + [recipe.importanceFile, recipe.chatTemplateFile].compactMap { $0 },
+      folder: model.folder)
   }
 }

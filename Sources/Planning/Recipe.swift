@@ -42,6 +42,9 @@ public struct Recipe: Sendable {
   public var hasProvenance = true
 
   public init() {}
+
+  /// Whether every tensor keeps its type.
+  var isCopy: Bool { type.lowercased() == "copy" }
 }
 
 /// A request that cannot be carried out as it was made; the command's exit status is 64.

@@ -85,8 +85,19 @@ package struct KernelChoiceError: Error, Hashable, CustomStringConvertible {
 }
 
 extension KernelTable {
+  /// Whether `quantize` takes the type; some types ask for importance besides.
   package func canQuantize(_ type: TensorType) -> Bool {
     type == .f32 || quantizer(type) != nil
+  }
+
+  /// Whether `quantize` takes the type without importance.
+  ///
+  /// With 2 bits a weight or fewer a search has nothing to go by but importance.
+  package func canQuantizeWithoutImportance(_ type: TensorType) -> Bool {
+    switch type {
+    case .iq1_S, .iq1_M, .iq2_XXS, .iq2_XS, .iq2_S: false
+    default: canQuantize(type)
+    }
   }
 
   package func canDequantize(_ type: TensorType) -> Bool {
@@ -101,7 +112,8 @@ extension KernelTable {
   ///     useless blocks, the same in every table.
   ///   - rowCount: may be zero.
   ///   - columnCount: a multiple of `type.weightsPerBlock`.
-  ///   - importance: `[columnCount]`, mean squared activation, not negative; `nil` means uniform.
+  ///   - importance: `[columnCount]`, mean squared activation, not negative; `nil` means uniform,
+  ///     for a type that `canQuantizeWithoutImportance`.
   ///   - blocks: `rowCount * columnCount / weightsPerBlock * bytesPerBlock` bytes, any alignment.
   ///
   /// Source: formats/quant.
@@ -110,6 +122,8 @@ extension KernelTable {
     importance: UnsafePointer<Float>?, into blocks: UnsafeMutableRawPointer
   ) {
     precondition(rowCount >= 0 && columnCount >= 0 && columnCount % type.weightsPerBlock == 0)
+    precondition(
+      importance != nil || canQuantizeWithoutImportance(type), "\(type) needs importance")
     if type == .f32 {
       blocks.copyMemory(from: rows, byteCount: rowCount * columnCount * 4)
       return

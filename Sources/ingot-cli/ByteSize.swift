@@ -24,7 +24,9 @@ struct ByteSize: ExpressibleByArgument, Hashable {
 
   init(byteCount: UInt64) { self.byteCount = byteCount }
 
-  var defaultValueDescription: String { Self.text(byteCount) }
+  var defaultValueDescription: String {
+    byteCount % (1 << 20) == 0 ? "\(byteCount >> 20)MiB" : Self.text(byteCount)
+  }
 
   /// Short text with a decimal unit, such as `3.57 MB`.
   static func text(_ byteCount: UInt64) -> String {

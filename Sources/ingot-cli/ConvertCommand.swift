@@ -140,22 +140,28 @@ struct ConvertCommand: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
-      catchSignals()
-      var converter = try Converter(checkpoint: checkpoint, output: output, recipe: recipe)
+      var converter = try Converter(
+        checkpoint: checkpoint, output: output, recipe: recipe,
+        memoryLimit: memoryLimit.byteCount)
       converter.threadCount = threads
-      converter.memoryLimit = memoryLimit.byteCount
       for note in converter.plan.notes { Terminal.note(note) }
-      if let modelfile { try converter.checkModelfile(modelfile) }
       if dryRun {
         try Terminal.print(json ? converter.plan.json : converter.plan.table)
         return
       }
-      let line = ProgressLine(progress)
-      let summary = try converter.run(cancellation: interruption) { line.update($0) }
-      line.finish()
-      if let modelfile { try converter.writeModelfile(to: modelfile) }
+      let modelfile = try modelfile.map { try converter.prepareModelfile(at: $0) }
+      catchSignals()
+      let summary = try convert(converter)
+      try modelfile?.commit()
       try Terminal.print(json ? summary.json : summary.text)
     }
+  }
+
+  private func convert(_ converter: Converter) throws -> ConversionSummary {
+    let line = ProgressLine(progress)
+    // Before an error is printed too, which would else stand behind the progress.
+    defer { line.finish() }
+    return try converter.run(cancellation: interruption) { line.update($0) }
   }
 
   private var recipe: Recipe {

@@ -58,8 +58,9 @@ enum Terminal {
   static func note(_ message: String) { labelled("note", "36", message) }
 
   private static func labelled(_ label: String, _ colour: String, _ message: String) {
-    write(
-      usesColour ? "\u{1B}[\(colour);1m\(label):\u{1B}[0m \(message)\n" : "\(label): \(message)\n")
+    // Names from files are in messages: one line, and nothing that a terminal obeys.
+    let text = printable(message, limit: 4000)
+    write(usesColour ? "\u{1B}[\(colour);1m\(label):\u{1B}[0m \(text)\n" : "\(label): \(text)\n")
   }
 }
 
@@ -67,10 +68,15 @@ enum Terminal {
 let interruption = CancellationFlag()
 
 /// Lets a conversion end cleanly on a signal and a full disk be an ordinary write error.
+///
+/// A signal that the caller had ignored stays ignored: that is what `nohup` is for.
 func catchSignals() {
   _ = interruption  // initialised here, not inside a handler
   for number in [SIGINT, SIGTERM, SIGHUP] {
-    signal(number) { _ in interruption.cancel() }
+    let previous = signal(number) { _ in interruption.cancel() }
+    if unsafeBitCast(previous, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+      signal(number, SIG_IGN)
+    }
   }
   // This becomes an error of the write that caused it.
   signal(SIGXFSZ, SIG_IGN)

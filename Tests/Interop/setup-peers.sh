@@ -18,8 +18,8 @@ if [ -f "$peers/ready" ] && { [ -z "$native" ] || [ -f "$peers/ready-native" ]; 
 mkdir -p "$peers"
 peers=$(cd "$peers" && pwd)
 log=$peers/setup.log
-exec 3>&1 >"$log" 2>&1
-trap 'tail -n 40 "$log" >&2; echo "setting up the peers failed; log: $log" >&2' ERR
+exec 3>&1 4>&2 >"$log" 2>&1
+trap '[ $? = 0 ] || { tail -n 40 "$log"; echo "setting up the peers failed; log: $log"; } >&4' EXIT
 
 [ -x "$peers/venv/bin/python" ] || python3 -m venv "$peers/venv"
 pip() { "$peers/venv/bin/python" -m pip --disable-pip-version-check -q "$@"; }

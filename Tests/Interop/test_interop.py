@@ -21,7 +21,12 @@ INGOT = os.environ["INGOT"]
 # name of the fixture -> the pre-tokenizer name that the converter cannot find out by itself
 PRE_TOKENIZERS = {"llama3": "llama-bpe", "llama2": "default"}
 MIXES = (
-    "Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_0 Q4_1 Q4_K_S Q4_K_M Q5_0 Q5_1 Q5_K_S Q5_K_M Q6_K Q8_0 F16 BF16 F32"
+    "Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_0 Q4_1 Q4_K_S Q4_K_M Q5_0 Q5_1 Q5_K_S Q5_K_M Q6_K Q8_0 F16 BF16 F32 "
+    "IQ3_S IQ3_M IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4_MOE Q1_0 Q2_0"
+).split()
+# The reference makes these only with an importance matrix.
+MIXES_WITH_IMPORTANCE = (
+    "Q2_K_S IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ2_M IQ3_XXS IQ3_XS"
 ).split()
 PROMPT = "def main(arguments):\n    for name in arguments:\n"
 
@@ -94,7 +99,7 @@ class InteropTests(unittest.TestCase):
     def test_every_mix_with_importance_equals_the_reference_byte_for_byte(self):
         for name in PRE_TOKENIZERS:
             imatrix = MODELS / "imatrix" / f"{name}.gguf"
-            for mix in MIXES + ["Q2_K_S"]:
+            for mix in MIXES + MIXES_WITH_IMPORTANCE:
                 with self.subTest(model=name, mix=mix):
                     ours = self.converted(
                         name, mix, "--no-provenance", "--imatrix", imatrix, suffix="-imatrix")

@@ -37,6 +37,7 @@ struct FormatPageTests {
       end += try #require(Int(row["bytes"] ?? ""))
     }
     #expect(end == type.bytesPerBlock)
+    // IQ1_M keeps the bits of its scale in four places.
     #expect(halves == KernelTable.scaleOffsets(type) ?? [])
   }
 }

@@ -8,9 +8,14 @@ let quantizedTypes: [TensorType] = TensorType.allCases
 
 extension KernelTable {
   /// Blocks of whole rows, in an array.
+  ///
+  /// A type that refuses to go without importance gets an importance of one everywhere.
   func blocks(
     _ type: TensorType, _ weights: [Float], columnCount: Int, importance: [Float]? = nil
   ) -> [UInt8] {
+    let importance =
+      importance
+      ?? (canQuantizeWithoutImportance(type) ? nil : [Float](repeating: 1, count: columnCount))
     let byteCount = type.byteCount(weightCount: weights.count) ?? 0
     return [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, used in
       guard let target = UnsafeMutableRawPointer(buffer.baseAddress) else { return }
@@ -96,6 +101,7 @@ let adversarialRows: [(name: String, weights: [Float])] = {
     ("mostly zero", rows { _ in random.next() % 10 == 0 ? random.bell() : -0.0 }),
     ("constant", rows { $0 < 512 ? 0.25 : -0.25 }),
     ("constant sub-blocks", rows { Float($0 / 16 % 7 - 3) }),
+    ("empty sub-blocks", rows { $0 / 32 % 5 == 1 ? -0.0 : random.bell() }),
     ("one outlier a row", rows { $0 % 512 == 100 ? -7 : 0 }),
     ("far outlier", rows { $0 % 512 == 300 ? 90 : random.bell() * 1e-3 }),
     ("positive", rows { _ in 10 + random.bell() * 1e-3 }),

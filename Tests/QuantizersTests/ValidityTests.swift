@@ -38,6 +38,30 @@ struct ValidityTests {
     }
   }
 
+  /// Every value that the four parts of d may take, against the value itself.
+  @Test func findsABrokenScaleInFourParts() {
+    let kernels = KernelTable.scalar
+    let blocks = kernels.blocks(.iq1_M, adversarialRows[0].weights, columnCount: 512)
+    #expect(kernels.firstInvalidBlock(.iq1_M, blocks) == nil)
+    for half in stride(from: UInt16(0), through: 0xFFC0, by: 0x40) {
+      var changed = blocks
+      for part in 0..<4 {
+        let offset = 2 * TensorType.iq1_M.bytesPerBlock + 49 + 2 * part
+        changed[offset] = changed[offset] & 0x0F | UInt8(half >> (4 * part) & 15) << 4
+      }
+      let isFinite = half & 0x7C00 != 0x7C00
+      #expect(kernels.firstInvalidBlock(.iq1_M, changed) == (isFinite ? nil : 2), "\(half)")
+      #expect(kernels.weights(.iq1_M, changed).allSatisfy(\.isFinite) == isFinite, "\(half)")
+    }
+  }
+
+  @Test func typesOfTwoBitsAndFewerNeedImportance() {
+    for kernels in KernelTable.runnableHere {
+      let refusing = quantizedTypes.filter { !kernels.canQuantizeWithoutImportance($0) }
+      #expect(Set(refusing) == [.iq1_S, .iq1_M, .iq2_XXS, .iq2_XS, .iq2_S])
+    }
+  }
+
   @Test func findsBrokenElements() {
     let kernels = KernelTable.scalar
     #expect(kernels.firstInvalidBlock(.bf16, [0, 0, 0x80, 0x7F]) == 1)

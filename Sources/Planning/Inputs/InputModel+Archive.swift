@@ -20,7 +20,12 @@ extension InputModel {
         part: tensor.regions.first?.file ?? 0)
     }
     generated = []
-    facts = try Self.facts(metadata, file: path)
+    // A copy asks no rules, so it takes archives that are no models, too.
+    facts =
+      recipe.isCopy
+      ? ModelFacts(
+        file: path, architecture: "", layerCount: 1, headCount: 1, headCountKV: 1, expertCount: 0)
+      : try Self.facts(metadata, file: path)
     self.metadata = metadata
     isArchive = true
     partCount = archive.parts.count
@@ -39,8 +44,8 @@ extension InputModel {
         if let absent { return absent }
         throw FormatError(file: file, field: key, reason: .missing("a count"))
       }
-      // Models whose layers differ store one number per layer: the rules look at the largest.
-      let number = value.int ?? value.array?.largestInteger
+      // Models whose layers differ store one number per layer: the rules look at the first.
+      let number = value.int ?? value.array?.firstInteger
       guard let number, allowed.contains(number) else {
         throw FormatError(
           file: file, field: key,
@@ -58,10 +63,10 @@ extension InputModel {
 }
 
 extension MetadataArray {
-  fileprivate var largestInteger: Int? {
+  fileprivate var firstInteger: Int? {
     switch self {
-    case .uint32(let values): values.max().map { Int($0) }
-    case .int32(let values): values.max().map { Int($0) }
+    case .uint32(let values): values.first.map { Int($0) }
+    case .int32(let values): values.first.map { Int($0) }
     default: nil
     }
   }

@@ -41,6 +41,7 @@ package struct PlannedInputs: Sendable {
   /// By tensor name: `experts × columns` values each.
   package var importance: [ExactString: [Float]]
   package var allowsNonFinite: Bool
+  package var files: InputFiles
   /// The archive's metadata, for a Modelfile.
   package var metadata: Metadata
 }
