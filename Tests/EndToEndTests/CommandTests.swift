@@ -112,3 +112,52 @@ private let llama3 = Fixtures.path("models/llama3")
     unlink(out)
   }
 }
+
+@Test func modelfileNamesArchiveTemplateAndStops() throws {
+  let folder = TemporaryFolder()
+  let (out, modelfile) = (folder.file("out.gguf"), folder.file("Modelfile"))
+  let result = Command.ingot("convert", llama3, "-o", out, "--modelfile", modelfile)
+  #expect(result.status == 0, "\(result.error)")
+  #expect(folder.list() == ["Modelfile", "out.gguf"])
+  let bytes = try PositionalFile.readAll(modelfile, limit: 1 << 16)
+  let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+  #expect(lines.contains("FROM ./out.gguf"))
+  #expect(
+    lines.contains { $0.hasPrefix("TEMPLATE \"\"\"{{- range .Messages }}<|start_header_id|>") })
+  #expect(lines.contains("PARAMETER stop \"<|eot_id|>\""))
+  #expect(lines.contains("PARAMETER stop \"<|end_of_text|>\""))
+  // A Modelfile elsewhere names the archive from the root.
+  folder.write("deploy/keep", "")
+  let elsewhere = folder.file("deploy/Modelfile")
+  #expect(Command.ingot("convert", llama3, "-o", out, "--modelfile", elsewhere).status == 0)
+  let text = String(decoding: try PositionalFile.readAll(elsewhere, limit: 1 << 16), as: UTF8.self)
+  #expect(
+    text.split(separator: "\n").contains { $0.hasPrefix("FROM /") && $0.hasSuffix("/out.gguf") })
+  #expect(
+    Command.ingot("convert", llama3, "-o", out, "--modelfile", modelfile, "--split-max-size", "1M")
+      .status == 64)
+}
+
+@Test func leftoversOfKilledRunsAreRemoved() throws {
+  let folder = TemporaryFolder()
+  folder.write(".out.gguf.ingot-abc.partial", "left by a killed run")
+  folder.write(".other.gguf.ingot-abc.partial", "another output's")
+  #expect(Command.ingot("convert", llama3, "-o", folder.file("out.gguf")).status == 0)
+  #expect(folder.list() == [".other.gguf.ingot-abc.partial", "out.gguf"])
+}
+
+@Test func ignoredSignalsStayIgnored() throws {
+  let folder = TemporaryFolder()
+  let result = Command.run([
+    "/bin/sh", "-c", "trap '' HUP; \"$0\" \"$@\" & sleep 0.02; kill -HUP $!; wait $!",
+    Command.ingot, "convert", llama3, "-o", folder.file("out.gguf"), "--threads", "1",
+  ])
+  #expect(result.status == 0, "\(result.error)")
+  #expect(folder.list() == ["out.gguf"])
+}
+
+@Test func everyMixThatHelpOffersIsWritten() {
+  let help = Command.ingot("convert", "--help").output
+  for mix in Converter.mixNames { #expect(!help.ranges(of: mix).isEmpty, "\(mix)") }
+  #expect(Converter.mixNames.count == 35)
+}

@@ -15,16 +15,17 @@ struct ReferenceCase: Sendable, CustomTestStringConvertible {
   static let mixes = [
     "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_0", "Q4_1", "Q4_K_S", "Q4_K_M", "Q5_0", "Q5_1",
     "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0", "F16", "BF16", "F32",
-    "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4_MOE", "Q1_0", "Q2_0",
+    "IQ3_S", "IQ3_M", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4_MOE", "Q1_0", "Q2_0",
   ]
   static let plain = ["llama2", "llama3"].flatMap { model in
     mixes.map { ReferenceCase(model: model, mix: $0) }
   }
   /// Those that the reference was run on with an importance matrix.
   static let withImportance = ["llama2", "llama3"].flatMap { model in
-    ["Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"].map {
-      ReferenceCase(model: model, mix: $0, hasImportance: true)
-    }
+    [
+      "Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS",
+      "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "IQ4_NL", "IQ4_XS",
+    ].map { ReferenceCase(model: model, mix: $0, hasImportance: true) }
   }
 
   func convert(to path: String, threads: Int = 2) throws {
@@ -69,7 +70,7 @@ func tensorsEqualTheReference(_ reference: ReferenceCase) throws {
   let table = FormatTable(
     try Fixtures.bytes("models/expected/whole-files.tsv"), name: "whole-files.tsv",
     columns: ["model", "mix", "bytes", "crc32"])
-  #expect(table.rows.count == 32)
+  #expect(table.rows.count == 50)
   for row in table.rows {
     let folder = TemporaryFolder()
     let path = folder.file("out.gguf")
@@ -93,19 +94,23 @@ func tensorsEqualTheReference(_ reference: ReferenceCase) throws {
   for file in files.dropFirst() { #expect(file == files[0]) }
 }
 
-@Test func bytesDoNotDependOnTheMemoryLimit() throws {
+/// However small the chunks: parts of rows, single rows, parts of rotary heads, whole tensors.
+@Test(arguments: ["Q4_K_M", "Q4_0", "IQ4_NL", "Q8_0", "F32", "BF16"])
+func bytesDoNotDependOnTheCuttingIntoChunks(_ mix: String) throws {
   let folder = TemporaryFolder()
-  var files: [[UInt8]] = []
-  for (index, limit) in [UInt64(64 << 20), 512 << 20].enumerated() {
+  var expected: [UInt8]?
+  for weightsPerChunk in [1 << 30, 1, 300, 5000] {
+    var recipe = Recipe()
+    recipe.type = mix
+    recipe.importanceFile = Fixtures.path("models/imatrix/llama3.gguf")
     var converter = try Converter(
-      checkpoint: Fixtures.path("models/llama3"), output: folder.file("\(index).gguf"))
-    // The peak of the test process counts, so the small limit is above it.
-    converter.memoryLimit = max(limit, ProcessMemory.peakResidentByteCount + (12 << 20))
-    converter.threadCount = 16
+      checkpoint: Fixtures.path("models/llama3"), output: folder.file("out.gguf"), recipe: recipe)
+    converter.weightsPerChunk = weightsPerChunk
     _ = try converter.run()
-    files.append(try PositionalFile.readAll(folder.file("\(index).gguf"), limit: 64 << 20))
+    let bytes = try PositionalFile.readAll(folder.file("out.gguf"), limit: 64 << 20)
+    #expect(bytes == expected ?? bytes, "\(weightsPerChunk) weights per chunk")
+    expected = expected ?? bytes
   }
-  #expect(files[0] == files[1])
 }
 
 /// Shards under other names, with the tensors dealt out differently, give the same archive.
