@@ -10,9 +10,11 @@
 #include "Q3_K.h"
 #include "Q6_K.h"
 #include "Codebook.h"
+#include "SharedTries.h"
 #include "GridSearch.h"
 #include "IQ2.h"
 #include "IQ3.h"
+#include "TernarySplit.h"
 #include "IQ1.h"
 
 const ingot_kernels KERNEL_SET = {
