@@ -25,13 +25,16 @@ let package = Package(
       path: "formats",
       // Pages for people; tests read them from the source tree.
       exclude: [
-        "architectures/README.md", "general-metadata.md", "mixes/README.md", "modelfile/README.md",
-        "quant", "safetensors.md", "tokenizers/README.md",
+        "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
+        "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
+        "tokenizers/README.md",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
         .embedInCode("architectures/architectures.tsv"),
         .embedInCode("architectures/llama.tsv"),
+        .embedInCode("checks/archive-keys.tsv"),
+        .embedInCode("checks/archive-tensors.tsv"),
         .embedInCode("mixes/mixes.tsv"),
         .embedInCode("mixes/mix-rules.tsv"),
         .embedInCode("mixes/tensor-roles.tsv"),
@@ -44,6 +47,7 @@ let package = Package(
     .target(
       name: "ByteIO",
       dependencies: [.product(name: "SystemPackage", package: "swift-system")]),
+    .target(name: "Threads"),
     .target(name: "StrictJSON", dependencies: ["ByteIO"]),
     .target(name: "Tensors", dependencies: ["ByteIO"]),
 
@@ -59,8 +63,8 @@ let package = Package(
       dependencies: [
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
-    .target(name: "Conversion", dependencies: ["Planning"]),
-    .target(name: "Verification", dependencies: ["Planning"]),
+    .target(name: "Conversion", dependencies: ["Planning", "Threads"]),
+    .target(name: "Verification", dependencies: ["Planning", "GGUF", "Formats", "Threads"]),
     .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
@@ -73,6 +77,13 @@ let package = Package(
       name: "make-checkpoint",
       dependencies: [.product(name: "SystemPackage", package: "swift-system")],
       path: "Sources/Benchmarks/SyntheticCheckpoint"),
+    // Measures the kernels against a built ggml; not a product.
+    .executableTarget(
+      name: "kernel-benchmarks",
+      dependencies: [
+        "Quantizers", "Tensors", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Sources/Benchmarks/Kernels"),
 
     .target(
       name: "TestSupport",
@@ -93,8 +104,11 @@ let package = Package(
       dependencies: ["Quantizers", "Tensors", "StrictJSON", "TestSupport"]),
     .testTarget(name: "GGUFTests", dependencies: ["GGUF", "TestSupport"]),
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
-    .testTarget(name: "ConversionTests", dependencies: ["Conversion", "TestSupport"]),
-    .testTarget(name: "VerificationTests", dependencies: ["Verification", "TestSupport"]),
+    .testTarget(
+      name: "ConversionTests",
+      dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
+    .testTarget(
+      name: "VerificationTests", dependencies: ["Verification", "GGUF", "Formats", "TestSupport"]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),

@@ -17,6 +17,12 @@ package enum Formats {
     }
   }
 
+  /// What `ingot check` expects of an archive: `checks/README.md` explains the two tables.
+  package enum Checks {
+    package static var keys: [UInt8] { PackageResources.archive_keys_tsv }
+    package static var tensors: [UInt8] { PackageResources.archive_tensors_tsv }
+  }
+
   /// Stock mixes: `formats/mixes/README.md` explains these five tables.
   package enum Mixes {
     package static var mixes: [UInt8] { PackageResources.mixes_tsv }

@@ -5,7 +5,7 @@ extension ModelConfiguration {
   /// The keys of the architecture in the order in which the reference converter writes them.
   ///
   /// Source: formats/architectures/README.md, section "Metadata".
-  func metadata() -> Metadata {
+  package func metadata() -> Metadata {
     var metadata = Metadata()
     func key(_ name: String) -> String { "\(modelClass.architecture).\(name)" }
     func set(_ name: String, _ count: Int) {

@@ -25,11 +25,12 @@ enum ExactPower {
 
   /// exp(x), from x = r + k·ln(2) and the Taylor series of exp(r).
   private static func exponential(_ x: Pair) -> Float {
-    let k = (x.high / Pair.ln2.high).rounded()
-    let r = x - Pair.ln2 * Pair(k)
+    let quotient = x.high / Pair.ln2.high
+    let k = Int(quotient < 0 ? quotient - 0.5 : quotient + 0.5)
+    let r = x - Pair.ln2 * Pair(Double(k))
     var sum = Pair(1)
     for term in stride(from: 30.0, through: 1, by: -1) { sum = sum * r / Pair(term) + Pair(1) }
-    let power = Double(sign: .plus, exponent: Int(k), significand: 1)
+    let power = Double(sign: .plus, exponent: k, significand: 1)
     return rounded(high: sum.high * power, low: sum.low * power)
   }
 
@@ -61,6 +62,13 @@ private struct Pair {
     return Pair(high: sum, low: b - (sum - a))
   }
 
+  /// The upper 26 bits of a double and the rest, whose products are exact.
+  private static func halves(_ value: Double) -> Pair {
+    let scaled = value * 134_217_729  // 2^27 + 1
+    let high = scaled - (scaled - value)
+    return Pair(high: high, low: value - high)
+  }
+
   static func + (a: Pair, b: Pair) -> Pair {
     let sum = a.high + b.high
     let part = sum - a.high
@@ -72,7 +80,9 @@ private struct Pair {
 
   static func * (a: Pair, b: Pair) -> Pair {
     let product = a.high * b.high
-    let rest = (-product).addingProduct(a.high, b.high)
+    let (x, y) = (halves(a.high), halves(b.high))
+    let rest =
+      ((x.high * y.high - product) + x.high * y.low + x.low * y.high) + x.low * y.low
     return ordered(product, rest + (a.high * b.low + a.low * b.high))
   }
 

@@ -105,7 +105,7 @@ package struct ModelConfiguration: Sendable {
     }
     guard headDimension % 2 == 0 else {
       throw root.error(
-        statesHeadDimension ? "head_dim" : "num_attention_heads",
+        root["head_dim"] != nil ? "head_dim" : "num_attention_heads",
         .outOfRange(found: "heads of \(headDimension)", allowed: "an even size"))
     }
     let (product, overflow) = headCount.multipliedReportingOverflow(by: headDimension)

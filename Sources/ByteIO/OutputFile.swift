@@ -154,6 +154,19 @@ public final class OutputFile: Sendable {
       && first.st_ino == second.st_ino
   }
 
+  /// Whether two paths name the same place, be there a file or not.
+  public static func isSamePlace(_ a: String, _ b: String) -> Bool {
+    isSameFile(a, b)
+      || FilePath(a).lastComponent == FilePath(b).lastComponent
+        && isSameFile(folder(of: a), folder(of: b))
+  }
+
+  /// Whether `path` names an existing file in `folder` itself.
+  public static func exists(_ path: String, directlyIn folder: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && isSameFile(Self.folder(of: path), folder)
+  }
+
   private static func folder(of path: String) -> String {
     let folder = FilePath(path).removingLastComponent().string
     return folder.isEmpty ? "." : folder

@@ -117,12 +117,18 @@ public final class PositionalFile: Sendable {
         file: path, field: field,
         reason: .outOfRange(found: "\(file.byteCount) bytes", allowed: "at most \(limit) bytes"))
     }
-    return try file.read(at: 0, count: Int(file.byteCount), field: field)
+    let bytes = try file.read(at: 0, count: Int(file.byteCount), field: field)
+    try file.checkUnchanged()
+    return bytes
   }
 
-  /// Throws when the file is no longer what it was when it was opened.
+  /// Throws when the file is no longer what it was when it was opened, or no longer under its name.
   public func checkUnchanged() throws(FormatError) {
-    guard try Self.identify(path, descriptor) == identity else {
+    var named = stat()
+    guard try Self.identify(path, descriptor) == identity, stat(path, &named) == 0,
+      UInt64(truncatingIfNeeded: named.st_dev) == identity.device,
+      UInt64(truncatingIfNeeded: named.st_ino) == identity.inode
+    else {
       throw FormatError(
         file: path, field: "file", reason: .inconsistent("was changed while it was being read"),
         advice: "wait until the download is complete, then start again")
@@ -145,8 +151,7 @@ public final class PositionalFile: Sendable {
     }
     guard status.st_mode & S_IFMT == S_IFREG else {
       let kind = status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "a device, pipe or socket"
-      throw FormatError(
-        file: path, field: "file", reason: .unsupported(found: kind, allowed: "a regular file"))
+      throw notRegular(path, kind: kind)
     }
     #if canImport(Darwin)
       let modified = status.st_mtimespec
@@ -159,10 +164,18 @@ public final class PositionalFile: Sendable {
       modifiedSeconds: Int64(modified.tv_sec), modifiedNanoseconds: Int64(modified.tv_nsec))
   }
 
+  private static func notRegular(_ path: String, kind: String) -> FormatError {
+    FormatError(
+      file: path, field: "file", reason: .unsupported(found: kind, allowed: "a regular file"))
+  }
+
   private static func failure(
     _ path: String, _ error: any Error, offset: UInt64? = nil, field: String = "file"
   ) -> FormatError {
     let code = error as? Errno ?? .ioError
+    if code == .noSuchAddressOrDevice {  // a socket, or a device that is not there
+      return notRegular(path, kind: "a device, pipe or socket")
+    }
     let reason: FormatError.Reason =
       code == .noSuchFileOrDirectory || code == .notDirectory
       ? .fileNotFound : .readFailed(errno: code.rawValue, description: code.description)

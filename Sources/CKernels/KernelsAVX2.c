@@ -9,6 +9,7 @@
 
 #define LANES 8
 #define KERNEL_SET ingot_kernels_avx2
+#define HALF_INSTRUCTIONS
 #include <stdbool.h>
 #include <string.h>
 

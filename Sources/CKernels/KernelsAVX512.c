@@ -9,6 +9,8 @@
 
 #define LANES 16
 #define KERNEL_SET ingot_kernels_avx512
+#include <immintrin.h>
+#define HALF_INSTRUCTIONS
 #include <stdbool.h>
 #include <string.h>
 

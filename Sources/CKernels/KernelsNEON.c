@@ -9,6 +9,7 @@
 
 #define LANES 4
 #define KERNEL_SET ingot_kernels_neon
+#define HALF_INSTRUCTIONS
 #include <stdbool.h>
 #include <string.h>
 

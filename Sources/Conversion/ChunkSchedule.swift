@@ -3,20 +3,20 @@ import Planning
 import Tensors
 
 /// A rectangle of one output tensor: whole rows, or a part of one long row.
-struct Chunk: Hashable, Sendable {
+package struct Chunk: Hashable, Sendable {
   /// Index into the plan's tensors.
-  var tensor: Int
-  var rows: Range<Int>
-  var columns: Range<Int>
+  package var tensor: Int
+  package var rows: Range<Int>
+  package var columns: Range<Int>
 
-  var weightCount: Int { rows.count * columns.count }
+  package var weightCount: Int { rows.count * columns.count }
 }
 
 /// The cutting of a plan into chunks, computed by index so that it takes no memory per chunk.
 ///
 /// Chunks never cross an expert (each has its own importance row), are whole blocks, and fit the
 /// buffers of one worker. The bytes written do not depend on the cutting.
-struct ChunkSchedule: Sendable {
+package struct ChunkSchedule: Sendable {
   private struct Entry: Sendable {
     var tensor: Int
     var firstChunk: Int
@@ -27,14 +27,16 @@ struct ChunkSchedule: Sendable {
     var columnChunks: Int
   }
 
-  let chunkCount: Int
+  package let chunkCount: Int
   /// Largest number of weights in one chunk.
-  let weightLimit: Int
+  package let weightLimit: Int
   private let entries: [Entry]
   private let plan: ConversionPlan
 
-  /// - Parameter weightsPerChunk: the size to aim at; a row that cannot be cut may exceed it.
-  init(_ plan: ConversionPlan, weightsPerChunk: Int) {
+  /// - Parameters:
+  ///   - plan: what is cut.
+  ///   - weightsPerChunk: the size to aim at; a row that cannot be cut may exceed it.
+  package init(_ plan: ConversionPlan, weightsPerChunk: Int) {
     var entries: [Entry] = []
     var chunkCount = 0
     var weightLimit = 0
@@ -63,11 +65,12 @@ struct ChunkSchedule: Sendable {
   }
 
   /// Smallest number of weights that a chunk of this plan can have, for the memory limit.
-  static func smallestWeightLimit(_ plan: ConversionPlan) -> Int {
-    plan.tensors.map { columnsPerChunk($0, 1) }.max() ?? 0
+  package static func smallestWeightLimit(_ plan: ConversionPlan) -> Int {
+    // An empty tensor may have rows of any length; it has no chunk.
+    plan.tensors.filter { $0.elementCount > 0 }.map { columnsPerChunk($0, 1) }.max() ?? 0
   }
 
-  subscript(index: Int) -> Chunk {
+  package subscript(index: Int) -> Chunk {
     precondition(index < chunkCount)
     var low = 0
     var high = entries.count - 1

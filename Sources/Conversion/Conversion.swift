@@ -3,6 +3,7 @@ import Planning
 import Quantizers
 import Synchronization
 import Tensors
+import Threads
 
 /// Everything that the workers of one conversion share; immutable but for its counters.
 final class ConversionJob: Sendable {
@@ -18,8 +19,10 @@ final class ConversionJob: Sendable {
   /// Chunks handed out so far.
   let nextChunk = Atomic(0)
   let finishedSourceBytes = Atomic(0)
-  /// The failure of the lowest chunk. Chunks are handed out in order and always finished, so this
-  /// is the same failure at every thread count.
+  /// The failure of the lowest chunk.
+  ///
+  /// Chunks are handed out in order and always finished, so this is the same failure at every
+  /// thread count.
   let failure = Guarded<(chunk: Int, error: any Error)?>(nil)
 
   init(

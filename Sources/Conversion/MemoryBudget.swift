@@ -21,9 +21,15 @@ package struct MemoryBudget: Sendable {
   static let bytesPerThread = 256 << 10
   static let slack = 4 << 20
 
+  /// Divides what the limit leaves.
+  ///
   /// - Parameters:
+  ///   - plan: what will be run.
+  ///   - limit: most resident bytes that the user allows.
+  ///   - wanted: threads that the user wants; fewer are used where the limit asks for it.
   ///   - used: resident bytes of the process now, with the plan in memory.
   ///   - peak: the most it ever had; a plan that already took more than the limit is refused.
+  /// - Throws: `TooSmall` when one thread with the smallest chunks does not fit.
   package init(
     plan: ConversionPlan, limit: UInt64, threadCount wanted: Int, used: UInt64, peak: UInt64
   ) throws(TooSmall) {

@@ -2,6 +2,7 @@
 @_exported import Conversion
 @_exported import Planning
 @_exported import Tensors
+@_exported import Threads
 import GGUF
 import Quantizers
 
@@ -64,7 +65,7 @@ public struct Converter: Sendable {
   }
 
   /// Gives the errors about options of the layers below the one type that callers look for.
-  private static func statingUsage<Result>(_ body: () throws -> Result) throws -> Result {
+  static func statingUsage<Result>(_ body: () throws -> Result) throws -> Result {
     do {
       return try body()
     } catch let error as OptionError {

@@ -67,6 +67,13 @@ struct Modelfile {
 }
 
 extension Converter {
+  /// Throws when a Modelfile at `path` would replace an output or an input; call it before `run`.
+  public func checkModelfile(_ path: String) throws(UsageError) {
+    for other in plan.outputs.map(\.path) + plan.inputs where OutputFile.isSamePlace(path, other) {
+      throw UsageError("--modelfile \(printable(path)) is also the archive or an input")
+    }
+  }
+
   /// Writes a Modelfile for the archive of this plan.
   public func writeModelfile(to path: String) throws {
     guard let archive = plan.outputs.first?.path else { return }

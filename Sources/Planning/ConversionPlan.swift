@@ -35,6 +35,26 @@ public struct ConversionPlan: Sendable {
     /// The type that the recipe asked for, where the row length does not allow it.
     public var fallbackFrom: TensorType?
 
+    package init(
+      name: ExactString, shape: Shape, source: Source, sourceName: ExactString?,
+      sourceType: TensorType, type: TensorType, transform: RowTransform, byteCount: Int,
+      output: Int = 0, fileOffset: UInt64 = 0, importance: ExactString? = nil,
+      fallbackFrom: TensorType? = nil
+    ) {
+      self.name = name
+      self.shape = shape
+      self.source = source
+      self.sourceName = sourceName
+      self.sourceType = sourceType
+      self.type = type
+      self.transform = transform
+      self.byteCount = byteCount
+      self.output = output
+      self.fileOffset = fileOffset
+      self.importance = importance
+      self.fallbackFrom = fallbackFrom
+    }
+
     public var elementCount: Int { shape.checkedElementCount ?? 0 }
     /// Entries of a row; a permuted vector counts as rows of one entry.
     public var columnCount: Int {
@@ -67,6 +87,18 @@ public struct ConversionPlan: Sendable {
   public var inputs: [String]
   /// One-line remarks for the user.
   public var notes: [String]
+
+  package init(
+    outputs: [Output] = [], tensors: [Tensor], generated: [[Float]] = [], recipe: String,
+    inputs: [String] = [], notes: [String] = []
+  ) {
+    self.outputs = outputs
+    self.tensors = tensors
+    self.generated = generated
+    self.recipe = recipe
+    self.inputs = inputs
+    self.notes = notes
+  }
 }
 
 extension ConversionPlan {

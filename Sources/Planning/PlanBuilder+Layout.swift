@@ -6,6 +6,9 @@ extension PlanBuilder {
   /// Version of the block layouts that all readers of today expect.
   private static let quantizationVersion: UInt32 = 2
 
+  /// The three keys that say which part of a split archive a file is, and padding.
+  private static let splitKeysByteCount = 256
+
   /// Distributes the tensors over files and gives each its offset.
   func layOut(_ plan: inout ConversionPlan) throws {
     let metadata = try archiveMetadata(plan)
@@ -15,7 +18,10 @@ extension PlanBuilder {
       ranges = partRanges(plan)
     } else if let limit = recipe.splitByteCount {
       ranges = GGUFSplit.ranges(
-        infos, maximumByteCount: limit, alignment: metadata.alignment)
+        infos, maximumByteCount: limit,
+        headerByteCount: try GGUFLayout(metadata: metadata, tensors: infos, file: output)
+          .headerBytes.count + Self.splitKeysByteCount,
+        alignment: metadata.alignment)
     } else {
       ranges = [infos.indices]
     }
@@ -59,7 +65,7 @@ extension PlanBuilder {
   private func archiveMetadata(_ plan: ConversionPlan) throws -> Metadata {
     var metadata = model.metadata
     let fileType: UInt32
-    if let mix = try? StockMix.named(recipe.type, pure: recipe.isPure) {
+    if let mix {
       fileType = mix.fileType
     } else {
       var byteCounts: [TensorType: Int] = [:]

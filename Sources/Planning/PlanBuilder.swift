@@ -34,7 +34,7 @@ struct PlanBuilder {
   let importance: ImportanceMatrix?
   private let isCopy: Bool
   /// `nil` for a copy.
-  private let mix: StockMix?
+  let mix: StockMix?
   private let options: TypeOptions
 
   init(model: InputModel, recipe: Recipe, output: String, version: String) throws {
@@ -87,8 +87,9 @@ struct PlanBuilder {
     let tensors = try order.map { index in
       try planTensor(model.tensors[index], assignments[index], notes: &notes)
     }
+    noteMissingImportance(tensors, &notes)
     var plan = ConversionPlan(
-      outputs: [], tensors: tensors, generated: model.generated,
+      tensors: tensors, generated: model.generated,
       recipe: mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
       inputs: model.source.files, notes: notes)
     try layOut(&plan)
@@ -119,9 +120,20 @@ struct PlanBuilder {
     }
     return ConversionPlan.Tensor(
       name: tensor.name, shape: tensor.shape, source: tensor.source, sourceName: tensor.sourceName,
-      sourceType: tensor.storedType, type: type, transform: tensor.transform,
-      output: recipe.keepsSplit ? tensor.part : 0, fileOffset: 0, byteCount: byteCount,
-      importance: entry, fallbackFrom: assignment.fallbackFrom)
+      sourceType: tensor.storedType, type: type, transform: tensor.transform, byteCount: byteCount,
+      output: recipe.keepsSplit ? tensor.part : 0, importance: entry,
+      fallbackFrom: assignment.fallbackFrom)
+  }
+
+  /// One line for all tensors that the importance matrix does not cover.
+  private func noteMissingImportance(_ tensors: [ConversionPlan.Tensor], _ notes: inout [String]) {
+    guard options.hasImportance else { return }
+    let names = tensors.filter {
+      $0.type.isBlockType && !$0.isPlainCopy && $0.importance == nil
+    }.map { printable($0.name.string) }
+    guard !names.isEmpty else { return }
+    let shown = names.prefix(4).joined(separator: ", ") + (names.count > 4 ? ", …" : "")
+    notes.append("quantized without importance, which the matrix does not have: \(shown)")
   }
 
   private func checkConvertible(_ tensor: InputModel.Tensor, to type: TensorType) throws {
@@ -148,12 +160,13 @@ struct PlanBuilder {
     _ tensor: InputModel.Tensor, _ assignment: TypeAssignment, notes: inout [String]
   ) throws -> ExactString? {
     guard assignment.type.isBlockType, tensor.storedType != assignment.type else { return nil }
-    // The rules exempt embedding and output from needing importance; the quantizer may not.
-    let isNeeded =
-      assignment.requiresImportance
-      || !KernelTable.scalar.canQuantizeWithoutImportance(assignment.type)
     guard let importance, options.hasImportance else {
-      if isNeeded {
+      switch need(assignment) {
+      case .never: break
+      case .advised:
+        notes.append(
+          "\(assignment.type.name) (tensor \(tensor.name)) is much worse without --imatrix FILE")
+      case .always, .inMix:
         throw UsageError(
           "\(assignment.type.name) (tensor \(tensor.name)) needs an importance matrix; "
             + "make one with llama-imatrix and pass --imatrix FILE")
@@ -161,25 +174,32 @@ struct PlanBuilder {
       return nil
     }
     guard let values = importance.entries[tensor.name] else {
-      if isNeeded {
+      guard need(assignment) == .never else {
         throw FormatError(
           file: importance.file, field: tensor.name.string,
-          reason: .missing("an entry, and \(assignment.type.name) cannot be made without"))
+          reason: .missing("an entry, and \(assignment.type.name) needs one"),
+          advice: "choose another type for it with --tensor-type or --embedding-type")
       }
-      notes.append("no importance for \(tensor.name), quantized without")
       return nil
     }
-    let expertCount = tensor.shape.rank < 3 ? 1 : tensor.shape.dimensions[tensor.shape.rank - 3]
+    let expertCount = tensor.shape.dimensions.dropLast(2).reduce(1, *)
     let needed = tensor.shape.columnCount * expertCount
     guard values.count == needed else {
       // llama-imatrix counts look-ups of the embedding, not columns; the reference skips it too.
-      if tensor.name == "token_embd.weight", !isNeeded { return nil }
+      if tensor.name == "token_embd.weight", need(assignment) == .never { return nil }
       throw FormatError(
         file: importance.file, field: tensor.name.string,
         reason: .inconsistent("has \(values.count) values, the tensor needs \(needed)"),
         advice: "the importance matrix belongs to another model")
     }
     return tensor.name
+  }
+
+  /// Whether a tensor's type needs importance: because the quantizer is not defined without, or
+  /// because the reference refuses to make it.
+  private func need(_ assignment: TypeAssignment) -> OutputType.ImportanceNeed {
+    let need = OutputType(assignment.type)?.importanceNeed ?? .never
+    return need == .always || assignment.requiresImportance ? need : .never
   }
 
   private func failure(
@@ -201,6 +221,12 @@ struct PlanBuilder {
     for output in plan.outputs {
       for input in plan.inputs + others where OutputFile.isSameFile(output.path, input) {
         throw UsageError("the output \(printable(output.path)) is also an input")
+      }
+      // Configuration, tokenizer and card: whatever is no archive belongs to the checkpoint.
+      if let folder = model.folder, !output.path.hasSuffix(".gguf"),
+        OutputFile.exists(output.path, directlyIn: folder)
+      {
+        throw UsageError("the output \(printable(output.path)) is a file of the checkpoint")
       }
     }
   }

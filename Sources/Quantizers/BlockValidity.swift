@@ -23,6 +23,12 @@ private let halfOffsets: [TensorType: [Int]] = [
   .iq2_S: [0],
   .iq3_XXS: [0],
   .iq3_S: [0],
+  .iq4_NL: [0],
+  .iq4_XS: [0],
+  .tq1_0: [52],
+  .tq2_0: [64],
+  .q1_0: [0],
+  .q2_0: [0],
 ]
 
 extension KernelTable {
@@ -32,7 +38,7 @@ extension KernelTable {
   /// Whether `firstInvalidBlock` knows the type.
   package func canValidate(_ type: TensorType) -> Bool {
     switch type {
-    case .f32, .bf16, .f64, .iq1_M: true
+    case .f32, .bf16, .f64, .mxfp4, .nvfp4, .iq1_M: true
     default: halfOffsets[type] != nil
     }
   }
@@ -76,6 +82,13 @@ extension KernelTable {
         return words.load(fromByteOffset: 7, as: UInt8.self) & 0x70 == 0x70
           && words.load(fromByteOffset: 5, as: UInt8.self) & 0xC0 == 0xC0
       }
+    case .mxfp4:
+      return firstIndex(below: blockCount) { index in
+        blocks.load(fromByteOffset: index * type.bytesPerBlock, as: UInt8.self) == 0xFF
+      }
+    case .nvfp4:
+      // Every byte is a scale: what would be NaN means 0.
+      return nil
     default:
       guard let offsets = halfOffsets[type] else {
         preconditionFailure("no validity rule for \(type)")

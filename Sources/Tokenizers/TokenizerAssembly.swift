@@ -68,7 +68,9 @@ struct TokenizerAssembly {
     if let json = try directory.open("tokenizer.json") {
       tokenizerFile = try TokenizerFile(json, readsVocabulary: false)
     }
-    try writeSpecialTokens(tokenizerFile, skipsIDsOutside: true)
+    try write(
+      specialTokens(tokenizerFile, count: result.tokenCount, skipsIDsOutside: true),
+      normalizer: tokenizerFile?.normalizer)
   }
 
   private mutating func readByteFallback(_ file: TokenizerFile) throws(FormatError) {
@@ -76,7 +78,9 @@ struct TokenizerAssembly {
       byteFallback: file, directory: &directory, declaredCount: declaredCount,
       notes: &result.notes)
     write(vocabulary, model: "llama", preTokenizer: options.preTokenizer ?? "default")
-    try writeSpecialTokens(file, skipsIDsOutside: true)
+    try write(
+      specialTokens(file, count: result.tokenCount, skipsIDsOutside: true),
+      normalizer: file.normalizer)
   }
 
   private mutating func readByteLevel(_ file: TokenizerFile) throws(FormatError) {
@@ -85,13 +89,11 @@ struct TokenizerAssembly {
     guard !file.model.merges.isEmpty else {
       throw FormatError(file: file.path, field: "model.merges", reason: .missing("merges"))
     }
-    var notes: [String] = []
-    let special = try SpecialTokens(
-      file: file, directory: directory, tokenCount: vocabulary.tokens.count,
-      skipsIDsOutside: false, notes: &notes)
+    let special = try specialTokens(
+      file, count: vocabulary.tokens.count, skipsIDsOutside: false)
     write(vocabulary, model: "gpt2", preTokenizer: try preTokenizerName(file, special))
     result.entries["tokenizer.ggml.merges"] = .array(.string(file.model.merges))
-    try writeSpecialTokens(file, skipsIDsOutside: false)
+    try write(special, normalizer: file.normalizer)
   }
 
   private mutating func openTokenizerFile(orSay wanted: String) throws(FormatError) -> TokenizerFile
@@ -149,17 +151,16 @@ struct TokenizerAssembly {
     "sep": "seperator", "pad": "padding", "mask": "mask",
   ]
 
-  private mutating func writeSpecialTokens(_ file: TokenizerFile?, skipsIDsOutside: Bool)
-    throws(FormatError)
+  private mutating func specialTokens(_ file: TokenizerFile?, count: Int, skipsIDsOutside: Bool)
+    throws(FormatError) -> SpecialTokens
   {
-    let special = try SpecialTokens(
-      file: file, directory: directory, tokenCount: result.tokenCount,
-      skipsIDsOutside: skipsIDsOutside, notes: &result.notes)
-    try write(special)
-    if let normalizer = file?.normalizer { writeNormalizer(normalizer) }
+    try SpecialTokens(
+      file: file, directory: directory, tokenCount: count, skipsIDsOutside: skipsIDsOutside,
+      notes: &result.notes)
   }
 
-  private mutating func write(_ special: SpecialTokens) throws(FormatError) {
+  private mutating func write(_ special: SpecialTokens, normalizer: JSONValue?) throws(FormatError)
+  {
     for (role, id) in special.ids {
       guard let name = Self.idKeys[role] else { continue }
       result.entries["tokenizer.ggml.\(name)_token_id"] = .uint32(UInt32(id))
@@ -172,6 +173,7 @@ struct TokenizerAssembly {
     } else {
       try ChatTemplate.read(&directory, notes: &result.notes)?.write(to: &result.entries)
     }
+    if let normalizer { writeNormalizer(normalizer) }
   }
 
   private mutating func writeNormalizer(_ normalizer: JSONValue) {
@@ -212,6 +214,6 @@ struct TokenizerAssembly {
       roles: ["prefix", "suffix", "middle", "eot"], file: file, directory: directory,
       tokenCount: result.tokenCount, skipsIDsOutside: true, notes: &notes)
     special.setDefault("eot", 32010)
-    try write(special)
+    try write(special, normalizer: nil)
   }
 }

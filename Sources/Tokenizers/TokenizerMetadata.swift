@@ -58,6 +58,7 @@ package struct TokenizerMetadata: Sendable {
 /// - Parameters:
 ///   - directory: holds `tokenizer.model` or `tokenizer.json`, and the configuration files.
 ///   - options: what is known about the checkpoint.
+/// - Returns: the archive's entries, and what was noticed on the way.
 /// - Throws: `FormatError` naming file and field.
 ///
 /// Source: formats/tokenizers/README.md

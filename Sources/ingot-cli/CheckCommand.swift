@@ -33,7 +33,7 @@ struct CheckCommand: ParsableCommand {
   func run() throws {
     try reportingErrors {
       let report = try ArchiveReport(checking: path, threadCount: threads)
-      print(json ? report.json : report.text)
+      try Terminal.print(json ? report.json : report.text)
       if !report.passed { throw ExitCode(ExitStatus.checkFailed.rawValue) }
     }
   }

@@ -145,15 +145,16 @@ struct ConvertCommand: ParsableCommand {
       converter.threadCount = threads
       converter.memoryLimit = memoryLimit.byteCount
       for note in converter.plan.notes { Terminal.note(note) }
+      if let modelfile { try converter.checkModelfile(modelfile) }
       if dryRun {
-        print(json ? converter.plan.json : converter.plan.table)
+        try Terminal.print(json ? converter.plan.json : converter.plan.table)
         return
       }
       let line = ProgressLine(progress)
       let summary = try converter.run(cancellation: interruption) { line.update($0) }
       line.finish()
       if let modelfile { try converter.writeModelfile(to: modelfile) }
-      print(json ? summary.json : summary.text)
+      try Terminal.print(json ? summary.json : summary.text)
     }
   }
 

@@ -19,4 +19,9 @@ struct IngotCommand: ParsableCommand {
       """,
     version: ingotVersion,
     subcommands: [ConvertCommand.self, InspectCommand.self, CheckCommand.self])
+
+  static func main() {
+    Terminal.secureStandardStreams()
+    main(nil)
+  }
 }

@@ -30,7 +30,7 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     try reportingErrors {
       let inspection = try Inspection(path)
-      print(
+      try Terminal.print(
         json
           ? inspection.json(showsTensors: tensors, showsMetadata: metadata)
           : inspection.table(showsTensors: tensors, showsMetadata: metadata))

@@ -7,8 +7,9 @@ enum ProgressStyle: String, CaseIterable, ExpressibleByArgument {
   case auto, plain, json, none
 }
 
-/// A progress line on standard error: rewritten in place on a terminal, a new line every few
-/// seconds elsewhere. Called from any worker; all but one call in many return at once.
+/// A progress line on standard error: rewritten in place on a terminal, else a line every few seconds.
+///
+/// Called from any worker; all but one call in many return at once.
 final class ProgressLine: Sendable {
   private enum Form { case rewritten, lines, json, silent }
   private let form: Form

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Ingot
 import SystemPackage
 
@@ -22,6 +23,36 @@ enum Terminal {
     _ = try? FileDescriptor.standardError.writeAll(Array(text.utf8))
   }
 
+  /// Writes a result to standard output.
+  ///
+  /// - Throws: when it cannot be written: a result that nobody got is no success. A reader that
+  ///   closed its pipe, as `head` does, has what it wanted and gets no message.
+  static func print(_ text: String) throws {
+    do {
+      try FileDescriptor.standardOutput.writeAll(Array((text + "\n").utf8))
+    } catch Errno.brokenPipe {
+      throw ExitCode(ExitStatus.inputOutput.rawValue)
+    } catch {
+      throw OutputError(path: "standard output", step: .write, reason: "\(error)")
+    }
+  }
+
+  /// Occupies the numbers of closed standard streams, and makes a closed pipe a write error.
+  ///
+  /// Without this the first file that is opened would get the number of a closed stream, and
+  /// messages would be written into the archive.
+  static func secureStandardStreams() {
+    for (stream, mode) in [
+      (FileDescriptor.standardInput, FileDescriptor.AccessMode.readOnly),
+      // Read-only, so that a result written to a closed output still fails.
+      (.standardOutput, .readOnly), (.standardError, .writeOnly),
+    ] where fcntl(stream.rawValue, F_GETFD) < 0 {
+      // The lowest free number is this one: those below are open.
+      _ = try? FileDescriptor.open("/dev/null", mode)
+    }
+    signal(SIGPIPE, SIG_IGN)
+  }
+
   static func error(_ message: String) { labelled("error", "31", message) }
   static func warning(_ message: String) { labelled("warning", "33", message) }
   static func note(_ message: String) { labelled("note", "36", message) }
@@ -35,13 +66,12 @@ enum Terminal {
 /// Raised by Ctrl-C and by `kill`; a conversion looks at it between chunks.
 let interruption = CancellationFlag()
 
-/// Lets a conversion end cleanly on a signal and a closed pipe be an ordinary write error.
+/// Lets a conversion end cleanly on a signal and a full disk be an ordinary write error.
 func catchSignals() {
   _ = interruption  // initialised here, not inside a handler
   for number in [SIGINT, SIGTERM, SIGHUP] {
     signal(number) { _ in interruption.cancel() }
   }
-  // These become errors of the write that caused them.
-  signal(SIGPIPE, SIG_IGN)
+  // This becomes an error of the write that caused it.
   signal(SIGXFSZ, SIG_IGN)
 }

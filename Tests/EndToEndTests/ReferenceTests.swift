@@ -15,13 +15,14 @@ struct ReferenceCase: Sendable, CustomTestStringConvertible {
   static let mixes = [
     "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_0", "Q4_1", "Q4_K_S", "Q4_K_M", "Q5_0", "Q5_1",
     "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0", "F16", "BF16", "F32",
+    "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4_MOE", "Q1_0", "Q2_0",
   ]
   static let plain = ["llama2", "llama3"].flatMap { model in
     mixes.map { ReferenceCase(model: model, mix: $0) }
   }
   /// Those that the reference was run on with an importance matrix.
   static let withImportance = ["llama2", "llama3"].flatMap { model in
-    ["Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"].map {
+    ["Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"].map {
       ReferenceCase(model: model, mix: $0, hasImportance: true)
     }
   }
@@ -38,8 +39,9 @@ struct ReferenceCase: Sendable, CustomTestStringConvertible {
   }
 }
 
-/// Names, shapes, types and data of every tensor equal those of the reference converter and the
-/// strict reference quantizer. Origin: Fixtures/models/README.md.
+/// Every tensor's name, shape, type and data equal those of converter and strict quantizer.
+///
+/// Origin: Fixtures/models/README.md.
 @Test(arguments: ReferenceCase.plain + ReferenceCase.withImportance)
 func tensorsEqualTheReference(_ reference: ReferenceCase) throws {
   let folder = TemporaryFolder()
@@ -126,4 +128,36 @@ func tensorsEqualTheReference(_ reference: ReferenceCase) throws {
   #expect(
     try PositionalFile.readAll(folder.file("a"), limit: 64 << 20)
       == PositionalFile.readAll(folder.file("b"), limit: 64 << 20))
+}
+
+/// No file of a split set is larger than asked, and together they hold the archive.
+@Test func splitFilesKeepTheirLimit() throws {
+  let folder = TemporaryFolder()
+  let model = Fixtures.path("models/llama3")
+  var recipe = Recipe()
+  recipe.splitByteCount = 700_000
+  let split = try Converter(checkpoint: model, output: folder.file("s.gguf"), recipe: recipe)
+  _ = try split.run()
+  #expect(split.plan.outputs.count >= 6)
+  for output in split.plan.outputs {
+    #expect(try PositionalFile(output.path).byteCount == output.byteCount)
+    #expect(output.byteCount <= 700_000)
+  }
+  recipe.splitByteCount = nil
+  _ = try Converter(checkpoint: model, output: folder.file("w.gguf"), recipe: recipe).run()
+  recipe.type = "copy"
+  let merged = try Converter(
+    checkpoint: split.plan.outputs[0].path, output: folder.file("m.gguf"), recipe: recipe)
+  _ = try merged.run()
+  let (a, b) = (try GGUFFile(folder.file("w.gguf")), try GGUFFile(folder.file("m.gguf")))
+  #expect(a.tensors.map(\.name) == b.tensors.map(\.name))
+  for (x, y) in zip(a.tensors, b.tensors) {
+    #expect(x.type == y.type)
+    var (left, right) = (
+      [UInt8](repeating: 0, count: x.byteCount), [UInt8](repeating: 1, count: y.byteCount)
+    )
+    try left.withUnsafeMutableBytes { try a.read(x, at: 0, into: $0) }
+    try right.withUnsafeMutableBytes { try b.read(y, at: 0, into: $0) }
+    #expect(left == right, "\(x.name)")
+  }
 }

@@ -3,13 +3,18 @@
 # llama.cpp (converter, quantizer and Python bindings from one source package), gguf-py, torch.
 # The libraries are compiled without fused multiply-add: that arithmetic is the reference for bytes.
 #
-#   usage: setup-peers.sh [FOLDER]     prints the folder; then: source FOLDER/env.sh
+#   usage: setup-peers.sh [--native] [FOLDER]     prints the folder; then: source FOLDER/env.sh
+#
+# --native adds FOLDER/native, the same libraries with fused arithmetic: the reference for speed, which
+# Sources/Benchmarks measures against before a release. Tests and CI do not need it.
 set -euo pipefail
 version=0.3.36
 torch=2.13.0
 revision=2   # raise when this script changes what it installs
+native=""
+if [ "${1:-}" = --native ]; then native=native; shift; fi
 peers=${1:-${INGOT_PEERS:-$HOME/.cache/ingot/peers-$version-$revision}}
-if [ -f "$peers/ready" ]; then echo "$peers"; exit 0; fi
+if [ -f "$peers/ready" ] && { [ -z "$native" ] || [ -f "$peers/ready-native" ]; }; then echo "$peers"; exit 0; fi
 mkdir -p "$peers"
 peers=$(cd "$peers" && pwd)
 log=$peers/setup.log
@@ -32,12 +37,16 @@ if [ ! -d "$peers/llama.cpp" ]; then
   rm -r "$peers/unpacked"
 fi
 # That release's AMX code crashes on some virtual machines.
-flags="-ffp-contract=off"
-[ "$(uname -m)" = x86_64 ] && flags="$flags -mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-cmake -S "$peers/llama.cpp" -B "$peers/strict" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
-  -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF \
-  -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DCMAKE_C_FLAGS="$flags" -DCMAKE_CXX_FLAGS="$flags"
-cmake --build "$peers/strict" --target llama-quantize llama-gguf-split
+amx=""
+[ "$(uname -m)" = x86_64 ] && amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+build() { # folder, further compiler flags
+  cmake -S "$peers/llama.cpp" -B "$peers/$1" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+    -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF \
+    -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DCMAKE_C_FLAGS="$amx $2" -DCMAKE_CXX_FLAGS="$amx $2"
+  cmake --build "$peers/$1" --target llama-quantize llama-gguf-split
+}
+build strict "-ffp-contract=off"
+if [ -n "$native" ]; then build native ""; touch "$peers/ready-native"; fi
 CMAKE_ARGS="-DLLAMA_BUILD=OFF" pip install --no-build-isolation --no-binary llama-cpp-python \
   "llama-cpp-python==$version"
 cat >"$peers/env.sh" <<SH

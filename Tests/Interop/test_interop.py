@@ -65,7 +65,7 @@ class InteropTests(unittest.TestCase):
         cls.work = pathlib.Path(cls.folder.name)
         cls.reference = {}
         for name, pre in PRE_TOKENIZERS.items():
-            target = cls.work / f"{name}-reference-F32.gguf"
+            target = cls.work / f"{name}-converted.gguf"
             run(sys.executable, ROOT / "Tests/Interop/reference_convert.py", pre, MODELS / name, target)
             cls.reference[name] = target
 

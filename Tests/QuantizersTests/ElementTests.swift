@@ -61,6 +61,23 @@ struct ElementTests {
       kernels.blocks(.f16, inputs, columnCount: 3) == [0x00, 0x7E, 0x00, 0xFE, 0x00, 0x7E])
   }
 
+  /// Denormals, overflow and every kind of NaN among random bits; a number of odd length leaves a
+  /// rest for every width of vectors.
+  @Test(arguments: KernelTable.runnableHere.dropFirst(), [TensorType.f16, .bf16])
+  func conversionsMatchScalarOnAnyBits(_ kernels: KernelTable, _ type: TensorType) {
+    var random = Random(seed: 32)
+    let floats = (0..<(1 << 18) - 3).map { _ in
+      Float(bitPattern: UInt32(truncatingIfNeeded: random.next()))
+    }
+    #expect(
+      kernels.blocks(type, floats, columnCount: floats.count)
+        == KernelTable.scalar.blocks(type, floats, columnCount: floats.count))
+    let shorts = (0...UInt16.max).flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }
+    #expect(
+      kernels.weights(type, shorts).map(\.bitPattern)
+        == KernelTable.scalar.weights(type, shorts).map(\.bitPattern))
+  }
+
   @Test(arguments: KernelTable.runnableHere)
   func upperHalfRoundsToEven(_ kernels: KernelTable) {
     let cases: [(UInt32, UInt16)] = [

@@ -113,6 +113,8 @@ let adversarialRows: [(name: String, weights: [Float])] = {
     ("some not a number", rows { $0 % 97 == 5 ? .nan : random.bell() }),
     ("some infinite", rows { $0 % 97 == 5 ? .infinity : random.bell() }),
     ("every magnitude", rows { _ in random.finiteBits() }),
+    // With 127 in every block the first step of IQ4 is 1, and weights meet its middles exactly.
+    ("half integers", rows { $0 % 32 == 7 ? 127 : Float(Int(random.next() % 509) - 254) / 2 }),
   ]
 }()
 

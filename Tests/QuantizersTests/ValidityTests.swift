@@ -71,8 +71,23 @@ struct ValidityTests {
     #expect(kernels.firstInvalidBlock(.f64, [0, 0, 0, 0, 0, 0, 0xE0, 0x7F]) == nil)
   }
 
+  /// The exponent 255 of MXFP4 is no number; every byte of NVFP4 is a scale.
+  @Test func findsBrokenExponents() {
+    let kernels = KernelTable.scalar
+    for (type, scaleCount, invalid) in [(.mxfp4, 1, 1), (.nvfp4, 4, nil)]
+      as [(TensorType, Int, Int?)]
+    {
+      var blocks = [UInt8](repeating: 0xFE, count: 3 * type.bytesPerBlock)
+      #expect(kernels.firstInvalidBlock(type, blocks) == nil)
+      for offset in 0..<scaleCount { blocks[type.bytesPerBlock + offset] = 0xFF }
+      #expect(kernels.firstInvalidBlock(type, blocks) == invalid)
+    }
+  }
+
   /// A scale beyond 65,504 becomes infinite in half precision, and is found.
-  @Test(arguments: KernelTable.runnableHere, quantizedTypes.filter(\.isBlockType))
+  @Test(
+    arguments: KernelTable.runnableHere,
+    quantizedTypes.filter { $0.isBlockType && KernelTable.scaleOffsets($0) != nil })
   func findsAScaleThatOverflowed(_ kernels: KernelTable, _ type: TensorType) {
     var rows = [Float](repeating: 0.5, count: 1024)
     for i in 512..<768 { rows[i] = i % 2 == 0 ? 1e9 : -1e9 }

@@ -36,6 +36,14 @@ package enum Command {
   package static func run(_ arguments: [String], signalAfter: (Int32, microseconds: UInt32)? = nil)
     -> CommandResult
   {
+    guard let (signal, delay) = signalAfter else { return run(arguments, after: 0) { _ in } }
+    return run(arguments, after: delay) { kill($0, signal) }
+  }
+
+  /// Runs a program, and does something when it has run for a while.
+  package static func run(
+    _ arguments: [String], after delay: UInt32, _ disturb: (pid_t) -> Void
+  ) -> CommandResult {
     let folder = TemporaryFolder()
     var actions = FileActions()
     posix_spawn_file_actions_init(&actions)
@@ -51,10 +59,8 @@ package enum Command {
     guard status == 0 else {
       return CommandResult(status: -1, output: "", error: "posix_spawn: \(status)")
     }
-    if let (signal, delay) = signalAfter {
-      usleep(delay)
-      kill(process, signal)
-    }
+    usleep(delay)
+    disturb(process)
     var wait: Int32 = 0
     while waitpid(process, &wait, 0) < 0, errno == EINTR {}
     let ended = wait & 0x7F == 0 ? (wait >> 8) & 0xFF : 128 + (wait & 0x7F)

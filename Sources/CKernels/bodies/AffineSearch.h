@@ -24,11 +24,22 @@ typedef struct {
   bool absolute;
 } AffinePlan;
 
-/// Code of one weight as a float; `wild` when step · (x − base) may pass `ROUNDER_LIMIT`.
-INLINE vfloat affine_code(vfloat step, vfloat base, vfloat x, int top, bool wild) {
+/// What step · (x − base) may pass, x being any weight of the sub-block.
+typedef enum {
+  /// The code 0 only: its rounding is `top` at most.
+  PASSES_ZERO,
+  /// Both ends of the codes.
+  PASSES_ENDS,
+  /// `ROUNDER_LIMIT`, too.
+  PASSES_ALL,
+} AffineReach;
+
+/// Code of one weight as a float.
+INLINE vfloat affine_code(vfloat step, vfloat base, vfloat x, int top, AffineReach reach) {
   vfloat place = step * (x - base);
-  if (wild) return to_float(clamp_int(nearest(place), 0, top));
-  return nearest_small(larger(smaller(place, splat((float)top)), splat(0)));
+  if (reach == PASSES_ALL) return to_float(clamp_int(nearest(place), 0, top));
+  if (reach == PASSES_ENDS) place = smaller(place, splat((float)top));
+  return nearest_small(larger(place, splat(0)));
 }
 
 /// Codes of a sub-block. Rounding keeps order, so its least and greatest weight bound the rest.
@@ -64,13 +75,13 @@ typedef struct {
 
 INLINE void affine_sums(
   const vfloat *x, const vfloat *w, vfloat *code, int n, int together, const vfloat *step,
-  const vfloat *base, int top, bool wild, AffineSums *sums) {
+  const vfloat *base, int top, AffineReach reach, AffineSums *sums) {
   for (int k = 0; k < together; ++k) sums[k] = (AffineSums){splat(0), splat(0), splat(0)};
   for (int i = 0; i < n; ++i) {
 #pragma clang loop unroll(full)
     for (int k = 0; k < together; ++k) {
       int at = k * n + i;
-      vfloat l = affine_code(step[k], base[k], x[at], top, wild);
+      vfloat l = affine_code(step[k], base[k], x[at], top, reach);
       vfloat wl = w[at] * l;
       code[at] = l;
       sums[k].w_code += wl;
@@ -109,23 +120,26 @@ INLINE void affine_search(
     found[k] = (Affine){scale[k], low[k], step[k], low[k]};
     bool wild = affine_is_wild(step[k], low[k], least[k], greatest[k]);
     for (int i = 0; i < n; ++i) {
-      code[k * n + i] = wild ? affine_code(step[k], low[k], xs[i], plan.top, true)
-                             : affine_code(step[k], low[k], xs[i], plan.top, false);
+      code[k * n + i] = wild ? affine_code(step[k], low[k], xs[i], plan.top, PASSES_ALL)
+                             : affine_code(step[k], low[k], xs[i], plan.top, PASSES_ZERO);
     }
   }
   affine_errors(x, w, code, n, together, scale, low, plan.absolute, best_error);
 
   for (int try = 0; try <= plan.tries; ++try) {
+    float wider = plan.first + plan.change * (float)try;
     bool wild = false;
     for (int k = 0; k < together; ++k) {
       range[k] = choose(flat[k], splat(1), greatest[k] - low[k]);
-      step[k] = (plan.first + plan.change * (float)try + (float)plan.top) / range[k];
+      step[k] = (wider + (float)plan.top) / range[k];
       wild |= affine_is_wild(step[k], low[k], least[k], greatest[k]);
     }
     if (__builtin_expect(wild, 0)) {
-      affine_sums(x, w, code, n, together, step, low, plan.top, true, sums);
+      affine_sums(x, w, code, n, together, step, low, plan.top, PASSES_ALL, sums);
+    } else if (wider < 0.45f) {  // the greatest weight's place is top + wider, but for a rounding
+      affine_sums(x, w, code, n, together, step, low, plan.top, PASSES_ZERO, sums);
     } else {
-      affine_sums(x, w, code, n, together, step, low, plan.top, false, sums);
+      affine_sums(x, w, code, n, together, step, low, plan.top, PASSES_ENDS, sums);
     }
     vint solvable[MOST];
     for (int k = 0; k < together; ++k) {

@@ -4,15 +4,19 @@ static void quantize_f16(
   const float *rows, size_t row_count, size_t column_count, const float *importance,
   uint8_t *blocks) {
   (void)importance;
-  size_t count = row_count * column_count;
-  for (size_t first = 0; first < count; first += LANES) {
-    size_t used = count - first < LANES ? count - first : LANES;
-    vfloat x = splat(0);
-    memcpy(&x, rows + first, used * sizeof(float));
-    typedef uint16_t vhalf __attribute__((ext_vector_type(LANES)));
-    vhalf halves = __builtin_convertvector(to_half(x), vhalf);
-    memcpy(blocks + 2 * first, &halves, 2 * used);
+  size_t count = row_count * column_count, first = 0;
+  vfloat x;
+  vshorts halves;
+  for (; first + LANES <= count; first += LANES) {
+    memcpy(&x, rows + first, sizeof x);
+    halves = to_halves(x);
+    memcpy(blocks + 2 * first, &halves, sizeof halves);
   }
+  if (first == count) return;
+  x = splat(0);
+  memcpy(&x, rows + first, (count - first) * sizeof(float));
+  halves = to_halves(x);
+  memcpy(blocks + 2 * first, &halves, 2 * (count - first));
 }
 
 /// Upper half of the number, rounded half to even; NaN keeps its upper bits and becomes quiet.
@@ -30,14 +34,18 @@ static void quantize_bf16(
 }
 
 static void dequantize_f16(const uint8_t *blocks, size_t weight_count, float *weights) {
-  for (size_t first = 0; first < weight_count; first += LANES) {
-    size_t used = weight_count - first < LANES ? weight_count - first : LANES;
-    typedef uint16_t vhalf __attribute__((ext_vector_type(LANES)));
-    vhalf halves = (vhalf)0;
-    memcpy(&halves, blocks + 2 * first, 2 * used);
-    vfloat x = from_half(__builtin_convertvector(halves, vbits));
-    memcpy(weights + first, &x, used * sizeof(float));
+  size_t first = 0;
+  vfloat x;
+  vshorts halves;
+  for (; first + LANES <= weight_count; first += LANES) {
+    memcpy(&halves, blocks + 2 * first, sizeof halves);
+    store_weights(weights + first, from_halves(halves));
   }
+  if (first == weight_count) return;
+  halves = (vshorts)0;
+  memcpy(&halves, blocks + 2 * first, 2 * (weight_count - first));
+  x = from_halves(halves);
+  memcpy(weights + first, &x, (weight_count - first) * sizeof(float));
 }
 
 static void dequantize_bf16(const uint8_t *blocks, size_t weight_count, float *weights) {

@@ -71,6 +71,48 @@ INLINE vint nearest_away(vfloat v) {
 }
 
 // MARK: Half precision
+//
+// The processor's conversions round as the portable ones do; only a NaN they treat differently.
+
+typedef uint16_t vshorts __attribute__((ext_vector_type(LANES)));
+
+#ifdef HALF_INSTRUCTIONS
+
+typedef _Float16 vhalf __attribute__((ext_vector_type(LANES)));
+
+/// To the nearest half precision number, half to even. Too large becomes infinite, NaN becomes
+/// 0x7E00 with the sign.
+INLINE vshorts to_halves(vfloat v) {
+  vshorts half = (vshorts)__builtin_convertvector(v, vhalf);
+  return (half & 0x7FFF) > 0x7C00 ? (half & 0x8000) | 0x7E00 : half;
+}
+
+/// As `to_halves`, in the low 16 bits.
+INLINE vbits to_half(vfloat v) { return __builtin_convertvector(to_halves(v), vbits); }
+
+/// The exact values of half precision numbers; NaN becomes quiet.
+INLINE vfloat from_halves(vshorts halves) {
+  return __builtin_convertvector((vhalf)halves, vfloat);
+}
+
+/// As `from_halves`, from the low 16 bits.
+INLINE vfloat from_half(vbits half) {
+  return from_halves(__builtin_convertvector(half, vshorts));
+}
+
+/// One half precision number at `bytes`, which need not be aligned.
+///
+/// It goes through an integer register: an insertion into a vector would wait for what the vector
+/// held before, so that every block would wait for the last one.
+INLINE float half_at(const uint8_t *bytes) {
+  uint16_t half;
+  memcpy(&half, bytes, sizeof half);
+  uint32_t bits = half;
+  __asm__("" : "+r"(bits));
+  return from_half(splat_bits(bits))[0];
+}
+
+#else
 
 /// To the nearest half precision number, half to even, in the low 16 bits. Too large becomes
 /// infinite, NaN becomes 0x7E00 with the sign.
@@ -101,11 +143,40 @@ INLINE vfloat from_half(vbits half) {
   return as_float(sign | bits);
 }
 
+INLINE vshorts to_halves(vfloat v) { return __builtin_convertvector(to_half(v), vshorts); }
+
+INLINE vfloat from_halves(vshorts halves) {
+  return from_half(__builtin_convertvector(halves, vbits));
+}
+
 /// One half precision number at `bytes`, which need not be aligned.
 INLINE float half_at(const uint8_t *bytes) {
   uint16_t half;
   memcpy(&half, bytes, sizeof half);
   return from_half(splat_bits(half))[0];
+}
+
+#endif
+
+// MARK: Loading codes and storing weights
+
+/// The LANES bytes at `bytes`, widened.
+INLINE vbits load_bytes(const uint8_t *bytes) {
+  typedef uint8_t vbytes __attribute__((ext_vector_type(LANES)));
+  vbytes narrow;
+  memcpy(&narrow, bytes, sizeof narrow);
+  return __builtin_convertvector(narrow, vbits);
+}
+
+INLINE vint load_signed_bytes(const uint8_t *bytes) {
+  typedef int8_t vbytes __attribute__((ext_vector_type(LANES)));
+  vbytes narrow;
+  memcpy(&narrow, bytes, sizeof narrow);
+  return __builtin_convertvector(narrow, vint);
+}
+
+INLINE void store_weights(float *weights, vfloat values) {
+  memcpy(weights, &values, sizeof values);
 }
 
 // MARK: Transposing

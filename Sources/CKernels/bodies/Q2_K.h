@@ -109,8 +109,9 @@ static void dequantize_q2_K(const uint8_t *blocks, size_t weight_count, float *w
     for (int s = 0; s < 16; ++s, weights += 16) {
       const uint8_t *qs = blocks + 16 + s / 8 * 32 + s % 2 * 16;
       float step = d * (float)(blocks[s] & 15), low = dmin * (float)(blocks[s] >> 4);
-      for (int i = 0; i < 16; ++i) {
-        weights[i] = step * (float)(qs[i] >> (s % 8 / 2 * 2) & 3) - low;
+      for (int i = 0; i < 16; i += LANES) {
+        vbits code = load_bytes(qs + i) >> (s % 8 / 2 * 2) & 3u;
+        store_weights(weights + i, step * to_float((vint)code) - low);
       }
     }
   }

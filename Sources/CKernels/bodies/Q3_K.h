@@ -9,14 +9,41 @@
 //
 // weight = d · (scale[s] − 32) · (code − 4), s = sub-block of 16.
 
-/// Sub-blocks that are refined together: each is one long chain of dependent operations, and
-/// several chains keep the processor busy.
-#define REFINED_TOGETHER 4
+/// Sub-blocks that are fitted together: sums are chains of dependent additions, and several chains
+/// keep the processor busy.
+#define FITTED_TOGETHER 4
 
-/// Scales of sub-blocks without importance: weights x², codes refined one by one. The codes from
-/// 0 to 7 are left in `code`.
+/// Refines the codes of one sub-block with weights x², one by one, until a round changes none.
+///
+/// Nearly every weight keeps its code: then the sums stay as they are, nothing waits for anything,
+/// and half of the arithmetic is not needed.
+INLINE void refine_codes(const vfloat *x, vfloat *level, vfloat *x_code, vfloat *code2) {
+  // A round without a change in a lane leaves it as it is, so further rounds do no harm there.
+  for (int round = 0; round < 5; ++round) {
+    vint changed = splat_int(0);
+    for (int i = 0; i < 16; ++i) {
+      vfloat xi = x[i], old = level[i];
+      vfloat w = xi * xi;
+      vfloat rest_x = *x_code - w * xi * old;
+      vfloat rest_2 = *code2 - w * old * old;
+      vfloat l = to_float(clamp_int(nearest(xi * rest_2 / rest_x), -4, 3));
+      vint better = (rest_x > 0.0f) & (l != old);
+      if (!any(better)) continue;
+      vfloat new_x = rest_x + w * xi * l;
+      vfloat new_2 = rest_2 + w * l * l;
+      better &= (new_2 > 0.0f) & (new_x * new_x * *code2 > *x_code * *x_code * new_2);
+      level[i] = choose(better, l, old);
+      *x_code = choose(better, new_x, *x_code);
+      *code2 = choose(better, new_2, *code2);
+      changed |= better;
+    }
+    if (!any(changed)) break;
+  }
+}
+
+/// Scales of sub-blocks without importance. The codes from 0 to 7 are left in `code`.
 INLINE void refined_scales(const vfloat *x, vfloat *scale, vbits *code) {
-  enum { TOGETHER = REFINED_TOGETHER };
+  enum { TOGETHER = FITTED_TOGETHER };
   vfloat step[TOGETHER], x_code[TOGETHER], code2[TOGETHER], level[16 * TOGETHER];
   vint empty[TOGETHER];
   for (int k = 0; k < TOGETHER; ++k) {
@@ -31,30 +58,8 @@ INLINE void refined_scales(const vfloat *x, vfloat *scale, vbits *code) {
       code2[k] += w * level[i] * level[i];
     }
   }
-  // A round without a change in a lane leaves it as it is, so further rounds do no harm there.
-  for (int round = 0; round < 5; ++round) {
-    vint changed = splat_int(0);
-    for (int i = 0; i < 16; ++i) {
-#pragma clang loop unroll(full)
-      for (int k = 0; k < TOGETHER; ++k) {
-        vfloat xi = x[16 * k + i], old = level[16 * k + i];
-        vfloat w = xi * xi;
-        vfloat rest_x = x_code[k] - w * xi * old;
-        vfloat rest_2 = code2[k] - w * old * old;
-        vfloat l = to_float(clamp_int(nearest(xi * rest_2 / rest_x), -4, 3));
-        vfloat new_x = rest_x + w * xi * l;
-        vfloat new_2 = rest_2 + w * l * l;
-        vint better = (rest_x > 0.0f) & (l != old) & (new_2 > 0.0f)
-                      & (new_x * new_x * code2[k] > x_code[k] * x_code[k] * new_2);
-        level[16 * k + i] = choose(better, l, old);
-        x_code[k] = choose(better, new_x, x_code[k]);
-        code2[k] = choose(better, new_2, code2[k]);
-        changed |= better;
-      }
-    }
-    if (!any(changed)) break;
-  }
   for (int k = 0; k < TOGETHER; ++k) {
+    refine_codes(x + 16 * k, level + 16 * k, x_code + k, code2 + k);
     for (int i = 16 * k; i < 16 * k + 16; ++i) {
       vint l = __builtin_convertvector(level[i], vint) + 4;
       code[i] = (vbits)choose_int(empty[k], splat_int(0), l);
@@ -83,7 +88,7 @@ INLINE void quantize_q3_K_group(const Group *group, bool weighted) {
     for (int j = 0; j < 16; ++j) scale_code[j] = symmetric_code(all_scales, scale[j], 32);
     d = to_half(all_scales.scale);
   } else {
-    for (int j = 0; j < 16; j += REFINED_TOGETHER) {
+    for (int j = 0; j < 16; j += FITTED_TOGETHER) {
       refined_scales(x + 16 * j, scale + j, code + 16 * j);
     }
     vfloat extreme = signed_extreme(scale, 16);
@@ -148,9 +153,10 @@ static void dequantize_q3_K(const uint8_t *blocks, size_t weight_count, float *w
       const uint8_t *qs = blocks + 32 + s / 8 * 32 + s % 2 * 16;
       int scale = (packed[s % 8] >> (s / 8 * 4) & 15) | (packed[8 + s % 4] >> (s / 4 * 2) & 3) << 4;
       float step = d * (float)(scale - 32);
-      for (int i = 0; i < 16; ++i) {
-        int code = (qs[i] >> (s % 8 / 2 * 2) & 3) | (high[i] >> (s / 2) & 1) << 2;
-        weights[i] = step * (float)(code - 4);
+      for (int i = 0; i < 16; i += LANES) {
+        vbits code = load_bytes(qs + i) >> (s % 8 / 2 * 2) & 3u;
+        code |= (load_bytes(high + i) >> (s / 2) & 1u) << 2;
+        store_weights(weights + i, step * to_float((vint)code - 4));
       }
     }
   }

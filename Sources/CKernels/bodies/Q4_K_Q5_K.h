@@ -181,10 +181,10 @@ INLINE void dequantize_q45(const uint8_t *blocks, size_t weight_count, float *we
         offset = packed[s + 4] >> 4 | packed[s] >> 6 << 4;
       }
       float step = d * (float)scale, low = dmin * (float)offset;
-      for (int i = 0; i < 32; ++i) {
-        int code = qs[s / 2 * 32 + i] >> (s % 2 * 4) & 15;
-        if (bits == 5) code |= (qh[i] >> s & 1) << 4;
-        weights[i] = step * (float)code - low;
+      for (int i = 0; i < 32; i += LANES) {
+        vbits code = load_bytes(qs + s / 2 * 32 + i) >> (s % 2 * 4) & 15u;
+        if (bits == 5) code |= (load_bytes(qh + i) >> s & 1u) << 4;
+        store_weights(weights + i, step * to_float((vint)code) - low);
       }
     }
   }

@@ -84,9 +84,10 @@ static void dequantize_q6_K(const uint8_t *blocks, size_t weight_count, float *w
       const uint8_t *ql = blocks + 64 * half + 32 * (quarter & 1) + side;
       const uint8_t *qh = blocks + 128 + 32 * half + side;
       float step = d * (float)scales[s];
-      for (int i = 0; i < 16; ++i) {
-        int code = (ql[i] >> (quarter / 2 * 4) & 15) | (qh[i] >> (quarter * 2) & 3) << 4;
-        weights[i] = step * (float)(code - 32);
+      for (int i = 0; i < 16; i += LANES) {
+        vbits code = load_bytes(ql + i) >> (quarter / 2 * 4) & 15u;
+        code |= (load_bytes(qh + i) >> (quarter * 2) & 3u) << 4;
+        store_weights(weights + i, step * to_float((vint)code - 32));
       }
     }
   }

@@ -31,9 +31,12 @@ typedef struct {
 /// the processor busy.
 #define TRIED_TOGETHER 3
 
+/// What may leave the codes of a step: both sides of their range, the upper one, or neither.
+typedef enum { PASSES_BOTH, PASSES_UPPER, PASSES_NONE } Passes;
+
 INLINE void symmetric_sums(
-  const vfloat *x, const vfloat *w, int n, const vfloat *step, int together, int top, bool wild,
-  SymmetricSums *sums) {
+  const vfloat *x, const vfloat *w, int n, const vfloat *step, int together, int top,
+  Passes passes, bool wild, SymmetricSums *sums) {
   for (int k = 0; k < together; ++k) sums[k] = (SymmetricSums){splat(0), splat(0)};
   for (int i = 0; i < n; ++i) {
     vfloat wx = w[i] * x[i];
@@ -43,8 +46,10 @@ INLINE void symmetric_sums(
       if (wild) {
         l = to_float(clamp_int(nearest(step[k] * x[i]), -top, top - 1));
       } else {
-        l = smaller(step[k] * x[i], splat((float)(top - 1)));
-        l = nearest_small(larger(l, splat((float)-top)));
+        l = step[k] * x[i];
+        if (passes != PASSES_NONE) l = smaller(l, splat((float)(top - 1)));
+        if (passes == PASSES_BOTH) l = larger(l, splat((float)-top));
+        l = nearest_small(l);
       }
       sums[k].x_code += wx * l;
       sums[k].code2 += w[i] * l * l;
@@ -64,17 +69,22 @@ INLINE Symmetric symmetric_tries(
   Symmetric found;
   SymmetricSums sums[TRIED_TOGETHER];
   found.step = (float)-top / extreme;
-  symmetric_sums(x, w, n, &found.step, 1, top, wild, sums);
+  symmetric_sums(x, w, n, &found.step, 1, top, PASSES_UPPER, wild, sums);
   found.scale = choose(sums->code2 != 0.0f, sums->x_code / sums->code2, splat(0));
   vfloat best = found.scale * sums->x_code;
-  // The tries are −9 to −1, then 1 to 9.
+  // The tries are −9 to −1, then 1 to 9. Try i maps the extreme to top + i/10 codes: up to −6 that
+  // rounds to top − 1, up to 4 to top.
+#pragma clang loop unroll(full)
   for (int first = 0; first < 18; first += TRIED_TOGETHER) {
+    int last = first + TRIED_TOGETHER - 1 < 9 ? first + TRIED_TOGETHER - 10
+                                              : first + TRIED_TOGETHER - 9;
+    Passes passes = last <= -6 ? PASSES_NONE : last <= 4 ? PASSES_UPPER : PASSES_BOTH;
     vfloat step[TRIED_TOGETHER];
     for (int k = 0; k < TRIED_TOGETHER; ++k) {
       int try = first + k < 9 ? first + k - 9 : first + k - 8;
       step[k] = -((float)top + 0.1f * (float)try) / extreme;
     }
-    symmetric_sums(x, w, n, step, TRIED_TOGETHER, top, wild, sums);
+    symmetric_sums(x, w, n, step, TRIED_TOGETHER, top, passes, wild, sums);
     for (int k = 0; k < TRIED_TOGETHER; ++k) {
       vint better = (sums[k].code2 > 0.0f)
                     & (sums[k].x_code * sums[k].x_code > best * sums[k].code2);

@@ -88,13 +88,13 @@ INLINE void quantize_shifted_group(const Group *group, int bits) {
   store_lanes(bytes, used, group->blocks);
 }
 
-/// One block of the same columns in LANES rows, with importance.
+/// With importance; σ² is that of the row that a lane's block lies in.
 INLINE void quantize_weighted_group(
-  const Group *group, const float *importance, vfloat sigma2, int bits, bool shifted) {
+  const Group *group, vfloat sigma2, int bits, bool shifted) {
   vfloat x[32], q[32], w[32];
   vbits code[32], bytes[24];
   load_lanes(group->weights, 32, x);
-  for (int i = 0; i < 32; ++i) q[i] = splat(importance[i]);
+  load_lanes(group->importance, 32, q);
   importance_weights(x, q, 32, sigma2, w);
   int used;
   if (shifted) {
@@ -115,34 +115,43 @@ INLINE void quantize_weighted_group(
   store_lanes(bytes, used, group->blocks);
 }
 
-/// Rows with importance: σ² is the mean square of the whole row, so a lane is a row.
+/// Mean squares of LANES rows, one per lane; the last row again where there are no more.
+INLINE vfloat mean_squares(const float *rows, size_t row_count, size_t column_count) {
+  const float *ahead[LANES];
+  for (size_t lane = 0; lane < LANES; ++lane) {
+    ahead[lane] = rows + (lane < row_count ? lane : row_count - 1) * column_count;
+  }
+  vfloat sum = splat(0);
+  for (size_t column = 0; column < column_count; column += 32) {
+    vfloat x[32];
+    load_lanes(ahead, 32, x);
+    for (int i = 0; i < 32; ++i) sum += x[i] * x[i];
+    for (int lane = 0; lane < LANES; ++lane) ahead[lane] += 32;
+  }
+  return sum / (float)column_count;
+}
+
+/// Rows with importance: σ² takes the whole row, so a lane is a row while it is summed, and then a
+/// block as everywhere.
 INLINE void quantize_weighted_rows(
   const float *rows, size_t row_count, size_t column_count, const float *importance,
   uint8_t *blocks, int bits, bool shifted) {
-  const size_t bytes = (size_t)(bits == 5 ? 22 : 18) + (shifted ? 2 : 0);
-  for (size_t first = 0; first < row_count; first += LANES) {
-    Group group;
-    for (int lane = 0; lane < LANES; ++lane) {
-      size_t row = first + (size_t)lane < row_count ? first + (size_t)lane : row_count - 1;
-      group.weights[lane] = rows + row * column_count;
-      group.blocks[lane] = blocks + row * (column_count / 32) * bytes;
-    }
-    vfloat sum = splat(0);
-    Group ahead = group;
-    for (size_t column = 0; column < column_count; column += 32) {
-      vfloat x[32];
-      load_lanes(ahead.weights, 32, x);
-      for (int i = 0; i < 32; ++i) sum += x[i] * x[i];
-      for (int lane = 0; lane < LANES; ++lane) ahead.weights[lane] += 32;
-    }
-    vfloat sigma2 = sum / (float)column_count;
-    for (size_t column = 0; column < column_count; column += 32) {
-      quantize_weighted_group(&group, importance + column, sigma2, bits, shifted);
-      for (int lane = 0; lane < LANES; ++lane) {
-        group.weights[lane] += 32;
-        group.blocks[lane] += bytes;
+  const int bytes = (bits == 5 ? 22 : 18) + (shifted ? 2 : 0);
+  const size_t per_row = column_count / 32;
+  for (size_t first_row = 0; first_row < row_count; first_row += LANES) {
+    size_t held = row_count - first_row < LANES ? row_count - first_row : LANES;
+    size_t count = held * per_row;
+    vfloat of_rows = mean_squares(rows, held, column_count);
+    for (size_t first = 0; first < count; first += LANES) {
+      Group group = group_of_blocks(rows, importance, blocks, first, count, per_row, 32, bytes);
+      vfloat sigma2;
+      for (size_t lane = 0; lane < LANES; ++lane) {
+        sigma2[lane] = of_rows[(first + lane < count ? first + lane : count - 1) / per_row];
       }
+      quantize_weighted_group(&group, sigma2, bits, shifted);
     }
+    rows += held * column_count;
+    blocks += count * (size_t)bytes;
   }
 }
 
@@ -190,6 +199,8 @@ static void quantize_q8_0(
 
 INLINE void dequantize_small(
   const uint8_t *blocks, size_t weight_count, float *weights, int bits, bool shifted) {
+  vbits place;  // bit i in lane i
+  for (int lane = 0; lane < LANES; ++lane) place[lane] = 1u << lane;
   for (size_t b = 0; b < weight_count / 32; ++b, weights += 32) {
     float d = half_at(blocks), m = shifted ? half_at(blocks + 2) : 0;
     blocks += shifted ? 4 : 2;
@@ -198,11 +209,14 @@ INLINE void dequantize_small(
       memcpy(&high, blocks, 4);
       blocks += 4;
     }
-    for (int i = 0; i < 32; ++i) {
-      int code = blocks[i % 16] >> (i / 16 * 4) & 15;
-      if (bits == 5) code |= (int)(high >> i & 1) << 4;
-      weights[i] =
-        shifted ? (float)code * d + m : (float)(code - (1 << (bits - 1))) * d;
+    for (int i = 0; i < 32; i += LANES) {
+      vbits code = load_bytes(blocks + i % 16) >> (i / 16 * 4) & 15u;
+      if (bits == 5) {
+        code |= choose_bits((splat_bits(high >> i) & place) != 0, splat_bits(16), splat_bits(0));
+      }
+      vint signed_code = (vint)code - (shifted ? 0 : 1 << (bits - 1));
+      vfloat weight = to_float(signed_code) * d;
+      store_weights(weights + i, shifted ? weight + m : weight);
     }
     blocks += 16;
   }
@@ -220,6 +234,8 @@ DEQUANTIZE_SMALL(q5_1, 5, true)
 static void dequantize_q8_0(const uint8_t *blocks, size_t weight_count, float *weights) {
   for (size_t b = 0; b < weight_count / 32; ++b, blocks += 34, weights += 32) {
     float d = half_at(blocks);
-    for (int i = 0; i < 32; ++i) weights[i] = (float)(int8_t)blocks[2 + i] * d;
+    for (int i = 0; i < 32; i += LANES) {
+      store_weights(weights + i, to_float(load_signed_bytes(blocks + 2 + i)) * d);
+    }
   }
 }

@@ -16,6 +16,10 @@
 #include "IQ3.h"
 #include "TernarySplit.h"
 #include "IQ1.h"
+#include "IQ4.h"
+#include "TQ.h"
+#include "FP4.h"
+#include "Q1_0_Q2_0.h"
 
 const ingot_kernels KERNEL_SET = {
   .quantize = {
@@ -38,6 +42,14 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_IQ3_S] = quantize_iq3_s,
     [INGOT_IQ2_S] = quantize_iq2_s,
     [INGOT_IQ1_M] = quantize_iq1_m,
+    [INGOT_IQ4_NL] = quantize_iq4_nl,
+    [INGOT_IQ4_XS] = quantize_iq4_xs,
+    [INGOT_TQ1_0] = quantize_tq1_0,
+    [INGOT_TQ2_0] = quantize_tq2_0,
+    [INGOT_MXFP4] = quantize_mxfp4,
+    [INGOT_NVFP4] = quantize_nvfp4,
+    [INGOT_Q1_0] = quantize_q1_0,
+    [INGOT_Q2_0] = quantize_q2_0,
   },
   .dequantize = {
     [INGOT_F16] = dequantize_f16,
@@ -60,6 +72,14 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_IQ3_S] = dequantize_iq3_s,
     [INGOT_IQ2_S] = dequantize_iq2_s,
     [INGOT_IQ1_M] = dequantize_iq1_m,
+    [INGOT_IQ4_NL] = dequantize_iq4_nl,
+    [INGOT_IQ4_XS] = dequantize_iq4_xs,
+    [INGOT_TQ1_0] = dequantize_tq1_0,
+    [INGOT_TQ2_0] = dequantize_tq2_0,
+    [INGOT_MXFP4] = dequantize_mxfp4,
+    [INGOT_NVFP4] = dequantize_nvfp4,
+    [INGOT_Q1_0] = dequantize_q1_0,
+    [INGOT_Q2_0] = dequantize_q2_0,
   },
   .first_non_finite = first_non_finite,
 };

@@ -16,9 +16,9 @@
 // One lane, one block. Reference quantizers are sequential sums over a block. A vector here holds
 // the same weight of LANES different blocks, so each lane does the reference's operations in the
 // reference's order and the bytes do not depend on LANES. Q4_0, Q4_1, Q5_0 and Q5_1 with importance
-// hold one sum over the whole row: there a lane is a row. Where fewer blocks (or rows) are left than
-// lanes, the last one fills the idle lanes and is written several times with the same bytes. Among
-// the neighbours in a codebook a lane is a candidate.
+// need one sum over the whole row: for that sum a lane is a row. Where fewer blocks (or rows) are
+// left than lanes, the last one fills the idle lanes and is written several times with the same
+// bytes. Among the neighbours in a codebook a lane is a candidate.
 //
 // A sum is a chain of dependent additions, too slow alone: the searches advance several sub-blocks
 // (AffineSearch.h, Q3_K.h) or several tries (ScaleSearch.h) together. That changes no sum.
@@ -29,6 +29,8 @@
 // - A branch on data becomes a select between lanes; work that no lane needs may be skipped.
 // - No lane may trap, and no conversion may leave the range of its type: use the roundings of
 //   Lanes.h, whose results are defined for every input.
+// - What vector extensions cannot say (a table look-up by lane) stands under #if beside the general
+//   form, with the same results.
 // - A new block type: write bodies/TYPE.h, list it in Table.h. A new instruction set: write
 //   Kernels<Set>.c, add it to the enumeration and to Dispatch.c.
 //
@@ -63,11 +65,19 @@ enum {
   INGOT_IQ2_XS = 17,
   INGOT_IQ3_XXS = 18,
   INGOT_IQ1_S = 19,
+  INGOT_IQ4_NL = 20,
   INGOT_IQ3_S = 21,
   INGOT_IQ2_S = 22,
+  INGOT_IQ4_XS = 23,
   INGOT_F64 = 28,
   INGOT_IQ1_M = 29,
   INGOT_BF16 = 30,
+  INGOT_TQ1_0 = 34,
+  INGOT_TQ2_0 = 35,
+  INGOT_MXFP4 = 39,
+  INGOT_NVFP4 = 40,
+  INGOT_Q1_0 = 41,
+  INGOT_Q2_0 = 42,
   INGOT_TYPES = 43,
 };
 

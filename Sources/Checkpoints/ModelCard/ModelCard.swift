@@ -109,8 +109,12 @@ struct ModelCard {
       return members
     }
     var result: [String: String] = [:]
-    if let match = text.wholeMatch(of: #/https?://huggingface\.co/([^/]+/[^/]+)/#) {
-      result = members(of: String(match.1), parameterCount)
+    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+    // scheme: / (nothing) / host / organization / name
+    if parts.count == 5, ["http:", "https:"].contains(parts[0]), parts[2] == "huggingface.co",
+      !parts[3].isEmpty, !parts[4].isEmpty
+    {
+      result = members(of: "\(parts[3])/\(parts[4])", parameterCount)
     }
     result["repo_url"] = text
     return result

@@ -55,9 +55,9 @@ struct ModelIdentifier: Equatable {
 
   private static func annotate(_ part: inout Part, isFirst: Bool, parameterCount: Int) {
     let text = part.text
-    if text.wholeMatch(of: #/(?:v|iter)?\d+(?:[.]\d+)*/#.ignoresCase()) != nil {
+    if isVersion(text) {
       part.roles = [.version]
-    } else if text.wholeMatch(of: #/i?q\d(?:_\w)*|b?fp?(?:16|32)/#.ignoresCase()) != nil {
+    } else if isType(text) {
       part.roles = [.type]
       part.text = text.uppercased()
     } else if isFirst {
@@ -69,10 +69,45 @@ struct ModelIdentifier: Equatable {
     }
   }
 
+  /// `v1`, `iter2.5`, `3.1`.
+  private static func isVersion(_ text: String) -> Bool {
+    TextScanner.matches(text) { scanner in
+      _ = scanner.take("v", "iter")
+      return scanner.takeVersionNumber()
+    }
+  }
+
+  /// `Q4_K_M`, `iq2_s`, `fp16`, `bf16`, `f32`.
+  private static func isType(_ text: String) -> Bool {
+    TextScanner.matches(text) { scanner in
+      if scanner.take("iq", "q") {
+        guard scanner.takeDigits(limit: 1) == 1 else { return false }
+        let word: StaticString = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+        while scanner.take("_") {
+          guard scanner.take(in: word, limit: 1) == 1 else { return false }
+        }
+        return true
+      }
+      return scanner.take("bfp", "bf", "fp", "f") && scanner.take("16", "32")
+    }
+  }
+
+  /// `7B`, `1.1b`, `8x7B`, `A3B`, `7b1`, `small`.
   private static func isSize(_ text: String) -> Bool {
-    let form =
-      #/(?:(?:A|\d+x)?\d+(?:[._]\d+)?[KMBT]\d?|small|mini|medium|large|x?xl)/#.ignoresCase()
-    return text.wholeMatch(of: form) != nil
+    if ["small", "mini", "medium", "large", "xl", "xxl"].contains(text.lowercased()) {
+      return true
+    }
+    return TextScanner.matches(text) { scanner in
+      if !scanner.take("a") {
+        var factor = scanner
+        if factor.takeDigits() > 0, factor.take("x") { scanner = factor }
+      }
+      guard scanner.takeDigits() > 0 else { return false }
+      _ = scanner.takeDigits(after: ".") || scanner.takeDigits(after: "_")
+      guard scanner.take("k", "m", "b", "t") else { return false }
+      scanner.takeDigits(limit: 1)
+      return true
+    }
   }
 
   private static func annotateSize(_ part: inout Part, parameterCount: Int) {
@@ -138,9 +173,9 @@ struct ModelIdentifier: Equatable {
   static func title(_ name: String) -> String {
     let words = name.replacing("-", with: " ").split { $0.unicodeScalars.allSatisfy(isSpace) }
     return words.map { word in
-      let isVersion =
-        word.wholeMatch(of: #/v\d+(?:\.\d+)*/#) != nil || word.first?.isWholeNumber == true
-      return isLowercase(word) && !isVersion ? capitalized(word) : String(word)
+      let isVersion = TextScanner.matches(word) { $0.take("v") && $0.takeVersionNumber() }
+      let staysAsIs = isVersion || word.first?.isWholeNumber == true
+      return isLowercase(word) && !staysAsIs ? capitalized(word) : String(word)
     }.joined(separator: " ")
   }
 
@@ -164,5 +199,14 @@ struct ModelIdentifier: Equatable {
       isInside = scalar.properties.isCased
     }
     return result
+  }
+}
+
+extension TextScanner {
+  /// Numbers with points between them.
+  fileprivate mutating func takeVersionNumber() -> Bool {
+    guard takeDigits() > 0 else { return false }
+    while takeDigits(after: ".") {}
+    return true
   }
 }

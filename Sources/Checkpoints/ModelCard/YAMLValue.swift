@@ -47,20 +47,46 @@ extension YAMLValue {
   }
 
   private static func isNumber(_ text: String) -> Bool {
-    let forms = [
-      #/[-+]?0b[0-1_]+/#, #/[-+]?0[0-7_]+/#, #/[-+]?(?:0|[1-9][0-9_]*)/#,
-      #/[-+]?0x[0-9a-fA-F_]+/#, #/[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+/#,
-      #/[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?/#, #/\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?/#,
-      #/[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*/#, #/[-+]?\.(?:inf|Inf|INF)/#,
-      #/\.(?:nan|NaN|NAN)/#,
-    ]
-    return forms.contains { text.wholeMatch(of: $0) != nil }
+    guard let first = text.utf8.first, (0x2B...0x39).contains(first), first != UInt8(ascii: "/")
+    else { return false }
+    let digits: StaticString = "0123456789_"
+    return TextScanner.matches(text) { scanner in
+      scanner.take(in: "+-", limit: 1)
+      if scanner.take("0b") { return scanner.take(in: "01_") > 0 }
+      if scanner.take("0x") { return scanner.take(in: "0123456789abcdefABCDEF_") > 0 }
+      if scanner.take(".inf", ".nan") { return true }
+      let whole = scanner.take(in: digits)
+      // Base 60, as in 1:30.
+      while whole > 0, scanner.takeDigits(after: ":", limit: 2) {}
+      if scanner.take(".") {
+        guard scanner.take(in: digits) > 0 || whole > 0 else { return false }
+        if scanner.take("e") {
+          return scanner.take(in: "+-", limit: 1) == 1 && scanner.takeDigits() > 0
+        }
+        return true
+      }
+      return whole > 0
+    }
   }
 
+  /// A day, or a day and a time.
   private static func isDate(_ text: String) -> Bool {
-    let day = #/[0-9]{4}-[0-9]{2}-[0-9]{2}/#
-    let moment =
-      #/[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::[0-9]{2})?))?/#
-    return text.wholeMatch(of: day) != nil || text.wholeMatch(of: moment) != nil
+    TextScanner.matches(text) { scanner in
+      guard scanner.takeDigits(limit: 4) == 4, scanner.takeDigits(after: "-", limit: 2),
+        scanner.takeDigits(after: "-", limit: 2)
+      else { return false }
+      if scanner.isAtEnd { return true }
+      guard scanner.take("t") || scanner.take(in: " \t") > 0,
+        scanner.takeDigits(limit: 2) > 0, scanner.takeDigits(after: ":", limit: 2),
+        scanner.takeDigits(after: ":", limit: 2)
+      else { return false }
+      if scanner.take(".") { scanner.takeDigits() }
+      scanner.take(in: " \t")
+      if scanner.take("z") || scanner.isAtEnd { return true }
+      guard scanner.take(in: "+-", limit: 1) == 1, scanner.takeDigits(limit: 2) > 0 else {
+        return false
+      }
+      return scanner.isAtEnd || scanner.takeDigits(after: ":", limit: 2)
+    }
   }
 }

@@ -134,14 +134,26 @@ private struct Entry {
   /// Position of the entry in the file, for errors.
   var headerOffset: UInt64
 
+  /// Name of a member in an error.
   func field(_ member: String) -> String { "\(printable(name.string, limit: 120)).\(member)" }
 
   init(_ name: String, _ reader: inout JSONReader) throws(FormatError) {
     self.name = ExactString(name)
     headerOffset = 8 + UInt64(reader.position)
+    do {
+      try read(&reader)
+    } catch {
+      // Names are made printable here only: a header may hold a million of them.
+      var named = error
+      named.field = field(error.field)
+      throw named
+    }
+  }
+
+  private mutating func read(_ reader: inout JSONReader) throws(FormatError) {
     var (hasType, hasShape, hasOffsets) = (false, false, false)
-    try reader.beginObject(field("entry"))
-    while let member = try reader.nextKey(field("entry")) {
+    try reader.beginObject("entry")
+    while let member = try reader.nextKey("entry") {
       switch member {
       case "dtype":
         type = try readType(&reader)
@@ -152,7 +164,7 @@ private struct Entry {
       case "data_offsets":
         try readOffsets(&reader)
         hasOffsets = true
-      default: try reader.skipValue(field("entry"))
+      default: try reader.skipValue("entry")
       }
     }
     for (isThere, member) in [
@@ -164,7 +176,7 @@ private struct Entry {
   }
 
   private func readType(_ reader: inout JSONReader) throws(FormatError) -> TensorType {
-    let text = try reader.readString(field("dtype"))
+    let text = try reader.readString("dtype")
     guard let type = SafetensorsHeader.typeNamed(text) else {
       let known = SafetensorsHeader.elementTypes.map(\.name).joined(separator: " ")
       throw error(
@@ -190,9 +202,9 @@ private struct Entry {
   private func readCounts(_ reader: inout JSONReader, _ member: String) throws(FormatError) -> [Int]
   {
     var counts: [Int] = []
-    try reader.beginArray(field(member))
-    while try reader.nextElement(field(member)) {
-      let count = try reader.readInt(field(member))
+    try reader.beginArray(member)
+    while try reader.nextElement(member) {
+      let count = try reader.readInt(member)
       guard count >= 0 else {
         throw error(reader, member, .outOfRange(found: "\(count)", allowed: "0 or more"))
       }
@@ -212,19 +224,17 @@ private struct Entry {
       )
     }
     guard end - begin == UInt64(byteCount) else {
+      let text = printable("\(shape)", limit: 120)
       throw error(
         reader, "data_offsets",
-        .inconsistent(
-          "\(end - begin) bytes, but \(printable("\(shape)", limit: 120)) of \(type) takes \(byteCount)"
-        ))
+        .inconsistent("\(end - begin) bytes, but \(text) of \(type) takes \(byteCount)"))
     }
   }
 
   private func error(
     _ reader: JSONReader, _ member: String, _ reason: FormatError.Reason
   ) -> FormatError {
-    FormatError(
-      file: reader.file, fileOffset: headerOffset, field: field(member), reason: reason)
+    FormatError(file: reader.file, fileOffset: headerOffset, field: member, reason: reason)
   }
 }
 

@@ -44,7 +44,7 @@ extension GGUFHeader {
       guard let type = TensorType(ggmlID: number) else {
         throw cursor.error(
           field + ".type",
-          .unsupported(found: "type number \(number)", allowed: "the types of formats/gguf.md"),
+          .unsupported(found: "type number \(number)", allowed: "the tensor types of GGUF"),
           at: typeOffset)
       }
       let byteCount = try byteCount(type, shape, field, cursor, at: typeOffset)

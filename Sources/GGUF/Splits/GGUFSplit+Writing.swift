@@ -10,23 +10,38 @@ extension GGUFSplit {
     case quantizer
   }
 
-  /// Divides tensors over files, none of which holds more than `maximumByteCount` of tensor data.
+  /// Divides tensors over files, none of which is larger than `maximumByteCount`.
   ///
-  /// Counts the bytes of tensors with their padding, as `llama-gguf-split` does, and not the
-  /// headers. Keeps the order; a tensor that is larger than the limit gets a file of its own.
+  /// Counts tensors with their padding and, unlike `llama-gguf-split`, the headers too: a limit is
+  /// there because a file system or a hub has one. Keeps the order; a tensor that is larger than
+  /// the limit gets a file of its own.
+  ///
+  /// - Parameters:
+  ///   - tensors: in the order of the archive.
+  ///   - maximumByteCount: of one file.
+  ///   - headerByteCount: of the archive as one file; the first part's header is no larger.
+  ///   - alignment: of tensor data.
+  /// - Returns: the tensors of each file.
   package static func ranges(
-    _ tensors: [GGUFTensorInfo], maximumByteCount: UInt64, alignment: Int = 32
+    _ tensors: [GGUFTensorInfo], maximumByteCount: UInt64, headerByteCount: Int = 0,
+    alignment: Int = 32
   ) -> [Range<Int>] {
     var ranges: [Range<Int>] = []
     var start = 0
-    var byteCount: UInt64 = 0
+    var byteCount = UInt64(headerByteCount)
+    // Fixed fields, three split keys, the alignment key, and padding.
+    let laterHeader = headerByteCount == 0 ? 0 : UInt64(256 + 2 * alignment)
     for (index, tensor) in tensors.enumerated() {
-      let next = aligned(UInt64(tensor.byteCount ?? 0), to: alignment) ?? .max
+      var next = aligned(UInt64(tensor.byteCount ?? 0), to: alignment) ?? .max
+      if !ranges.isEmpty, headerByteCount > 0 {
+        // A later part lists its tensors itself: name, dimensions, type, offset.
+        next = next.addingReportingOverflow(UInt64(tensor.name.utf8.count + 64)).partialValue
+      }
       let (sum, overflow) = byteCount.addingReportingOverflow(next)
       if index > start, overflow || sum > maximumByteCount {
         ranges.append(start..<index)
         start = index
-        byteCount = next
+        byteCount = laterHeader.addingReportingOverflow(next).partialValue
       } else {
         byteCount = sum
       }

@@ -58,7 +58,7 @@ struct GGUFEncoder {
       throw FormatError(
         file: file, field: field + ".type",
         reason: .unsupported(
-          found: tensor.type.name, allowed: "the types of formats/gguf.md"))
+          found: tensor.type.name, allowed: "the tensor types of GGUF"))
     }
     append(string: tensor.name.utf8)
     append(UInt32(dimensions.count))

@@ -51,6 +51,7 @@ extension InputModel {
       headCount: mapping.headCount, headCountKV: mapping.headCountKV,
       expertCount: mapping.expertCount)
     isArchive = false
+    folder = directory.path
     partCount = 1
     notes = directory.notes + mapping.notes + general.notes + tokenizer.notes
   }

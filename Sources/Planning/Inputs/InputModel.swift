@@ -28,6 +28,8 @@ struct InputModel: Sendable {
   var metadata: Metadata
   var facts: ModelFacts
   var isArchive: Bool
+  /// The checkpoint's directory; `nil` for an archive.
+  var folder: String?
   /// Files of a split archive; 1 for everything else.
   var partCount: Int
   var notes: [String]

@@ -8,6 +8,8 @@ package struct OutputType: Sendable {
   /// When a tensor of this type cannot be made without an importance matrix.
   package enum ImportanceNeed: Hashable, Sendable {
     case never, always
+    /// llama-quantize refuses, but the quantizer is defined: we warn.
+    case advised
     /// Only as part of this mix.
     case inMix(String)
   }
@@ -31,6 +33,7 @@ package struct OutputType: Sendable {
       switch row["importance"] {
       case "": .never
       case "always": .always
+      case "advised": .advised
       case let mix: .inMix(mix)
       }
     return OutputType(type: type, fileType: fileType, fallback: fallback, importanceNeed: need)
@@ -66,7 +69,7 @@ package struct OutputType: Sendable {
   package func needsImportance(in mix: StockMix) -> Bool {
     switch importanceNeed {
     case .never: false
-    case .always: true
+    case .always, .advised: true
     case .inMix(let name): mix.name == name
     }
   }

@@ -70,6 +70,28 @@ struct AddedToken: Hashable {
 }
 
 extension AddedToken {
+  /// The tokens of `added_tokens.json`, `{text: id}`, by id; empty without that file.
+  ///
+  /// That file does not say which are special: another one may, and `isSpecial` asks it.
+  static func list(
+    of directory: inout TokenizerDirectory, isSpecial: (String) -> Bool = { _ in false }
+  ) throws(FormatError) -> [AddedToken] {
+    let name = "added_tokens.json"
+    var tokens: [AddedToken] = []
+    for (text, value) in try directory.readObject(name)?.members ?? [] {
+      let field = printable(text, limit: 80)
+      guard let id = value.int, id >= 0, id <= Int(Int32.max) else {
+        throw directory.error(
+          name, field, .outOfRange(found: "another value", allowed: "a token id"))
+      }
+      var token = AddedToken(special: text, id: id)
+      token.isSpecial = isSpecial(text)
+      token.isNormalized = !token.isSpecial
+      tokens.append(token)
+    }
+    return tokens.sorted { $0.id < $1.id }
+  }
+
   /// A special token that a configuration names.
   init(special content: String, id: Int) {
     self.content = content

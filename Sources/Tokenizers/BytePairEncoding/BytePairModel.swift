@@ -30,13 +30,13 @@ struct BytePairModel {
     try reader.beginObject("model")
     while let key = try reader.nextKey("model") {
       switch key {
-      case "type": type = try reader.readOptional("model.type") { reader throws(FormatError) in try reader.readString("model.type") }
+      case "type": type = try reader.readOptionalString("model.type")
       case "byte_fallback":
-        hasByteFallback = try reader.readOptional("model.byte_fallback") { reader throws(FormatError) in try reader.readBool("model.byte_fallback") } ?? false
+        hasByteFallback = try reader.readOptionalBool("model.byte_fallback") ?? false
       case "ignore_merges":
-        ignoresMerges = try reader.readOptional("model.ignore_merges") { reader throws(FormatError) in try reader.readBool("model.ignore_merges") } ?? false
+        ignoresMerges = try reader.readOptionalBool("model.ignore_merges") ?? false
       case "continuing_subword_prefix":
-        subwordPrefix = try reader.readOptional("model.continuing_subword_prefix") { reader throws(FormatError) in try reader.readString("model.continuing_subword_prefix") } ?? ""
+        subwordPrefix = try reader.readOptionalString("model.continuing_subword_prefix") ?? ""
       case "vocab" where try reader.peek("model.vocab") == .object: try readVocabulary(&reader)
       case "merges" where try reader.peek("model.merges") == .array: try readMerges(&reader)
       default: try reader.skipLargeObjects("model.\(printable(key, limit: 40))")
@@ -121,7 +121,7 @@ struct BytePairModel {
   private mutating func readPair(_ reader: inout JSONReader, _ pair: inout [UInt8])
     throws(FormatError)
   {
-    let field = "model.merges[\(merges.count)]"
+    let field = "model.merges"
     var partCount = 0
     var hasSpace = false
     var part: [UInt8] = []
@@ -143,7 +143,8 @@ struct BytePairModel {
     }
     guard partCount == 2 else {
       throw reader.error(
-        field, .outOfRange(found: "\(partCount) parts or more", allowed: "two strings"))
+        "\(field)[\(merges.count)]",
+        .outOfRange(found: partCount > 2 ? "more" : "\(partCount) parts", allowed: "two strings"))
     }
     if hasSpace { mergesWithSpaces.append(merges.count) }
   }
@@ -175,14 +176,19 @@ struct BytePairModel {
 }
 
 extension JSONReader {
-  /// Reads a value with `body`, or `nil` for null.
-  fileprivate mutating func readOptional<Value>(
-    _ field: String, _ body: (inout JSONReader) throws(FormatError) -> Value
-  ) throws(FormatError) -> Value? {
-    if try peek(field) == .null {
-      try readNull(field)
-      return nil
-    }
-    return try body(&self)
+  /// Reads a string; `nil` for null.
+  fileprivate mutating func readOptionalString(_ field: String) throws(FormatError) -> String? {
+    try readsNull(field) ? nil : try readString(field)
+  }
+
+  /// Reads a truth value; `nil` for null.
+  fileprivate mutating func readOptionalBool(_ field: String) throws(FormatError) -> Bool? {
+    try readsNull(field) ? nil : try readBool(field)
+  }
+
+  private mutating func readsNull(_ field: String) throws(FormatError) -> Bool {
+    guard try peek(field) == .null else { return false }
+    try readNull(field)
+    return true
   }
 }

@@ -12,7 +12,8 @@ extension Vocabulary {
   ) throws(FormatError) {
     let rebuilt = TokenizerClass(directory, isByteLevel: true)
     let (loaded, _) = try Self.load(file, &directory, rebuilt, limit: declaredCount, &notes)
-    let count = declaredCount ?? loaded.end
+    // An id far out fails below, before anything of its size is allocated.
+    let count = declaredCount ?? min(loaded.end, Self.countLimit)
     let positions = try loaded.modelPositions(count: count, file: file.path)
     let decodes = ByteLevelText.isDecoder(file.decoder)
     tokens.reserveCapacity(stringCount: count, byteCount: loaded.model.tokens.bytes.count)
@@ -55,7 +56,8 @@ extension Vocabulary {
     let positions = try loaded.modelPositions(count: baseCount, file: file.path)
     let count = declaredCount ?? loaded.end
     if loaded.end > count {
-      notes.append("tokenizer.json: tokens from id \(count) on are left out, as vocab_size is \(count)")
+      notes.append(
+        "tokenizer.json: tokens from id \(count) on are left out, as vocab_size is \(count)")
     }
     tokens.reserveCapacity(stringCount: count, byteCount: loaded.model.tokens.bytes.count)
     for id in 0..<count {
@@ -76,7 +78,7 @@ extension Vocabulary {
 
   /// Applies the configuration files to the tokenizer's own tokens.
   ///
-  /// - Parameter limit: special tokens that only a configuration names are left out from this id on.
+  /// Special tokens that only a configuration names are left out from id `limit` on.
   private static func load(
     _ file: TokenizerFile, _ directory: inout TokenizerDirectory, _ rebuilt: TokenizerClass,
     limit: Int?, _ notes: inout [String]
@@ -87,19 +89,28 @@ extension Vocabulary {
         reason: .unsupported(
           found: printable(file.model.type ?? "no type", limit: 80), allowed: "BPE"))
     }
+    let named = try NamedSpecialTokens(&directory, defaults: rebuilt.defaults)
     let decoder = try AddedToken.decoder(of: directory)
     var loaded = try LoadedVocabulary(
       file, startsWith: rebuilt.isRebuilt && decoder != nil ? [] : file.addedTokens)
-    for token in decoder ?? [] {
-      try loaded.add(
-        token, file: directory.file("tokenizer_config.json"), field: "added_tokens_decoder")
+    if let decoder {
+      let source = directory.file("tokenizer_config.json")
+      for token in decoder {
+        try loaded.add(token, file: source, field: "added_tokens_decoder")
+      }
+    } else {
+      let source = directory.file("added_tokens.json")
+      for token in try AddedToken.list(of: &directory, isSpecial: named.contains)
+      where loaded.added[token.id] == nil {
+        try loaded.add(token, file: source, field: printable(token.content, limit: 80))
+      }
     }
-    let named = try NamedSpecialTokens(&directory, defaults: rebuilt.defaults)
     for (text, isNormalized) in named.tokens where !loaded.isAdded(text) {
       let id = loaded.nextID(for: text)
       if let limit, id >= limit {
         notes.append(
-          "special token \"\(printable(text, limit: 80))\" is not in the vocabulary and is left out")
+          "special token \"\(printable(text, limit: 80))\" is not in the vocabulary and is left out"
+        )
         continue
       }
       var token = AddedToken(special: text, id: id)
@@ -125,7 +136,8 @@ struct TokenizerClass {
       ?? directory.modelConfigValue("tokenizer_class")?.string ?? ""
     if name.hasSuffix("Fast") { name.removeLast(4) }
     let modelType = directory.modelConfig["model_type"]?.string ?? ""
-    let isMistral = ["mistral", "mistral3", "ministral", "ministral3", "mixtral"].contains(modelType)
+    let isMistral =
+      ["mistral", "mistral3", "ministral", "ministral3", "mixtral"].contains(modelType)
     switch name {
     case _ where isMistral: (isRebuilt, defaults) = (false, [:])
     case "LlamaTokenizer" where !isByteLevel:

@@ -13,7 +13,7 @@ struct NamedSpecialTokens {
   /// Roles that every tokenizer has, in the reference's order.
   static let roles = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"]
 
-  /// - Parameter defaults: text for a role that no file names.
+  /// Collects the tokens; `defaults` has the text for a role that no file names.
   init(_ directory: inout TokenizerDirectory, defaults: [String: String]) throws(FormatError) {
     var config = directory.tokenizerConfig ?? JSONObject()
     if config["added_tokens_decoder"] == nil,

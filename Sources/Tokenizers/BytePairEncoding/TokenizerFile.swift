@@ -26,8 +26,10 @@ struct TokenizerFile {
   /// Largest of the small trees, in bytes of JSON.
   static let sectionByteLimit = 2 << 20
 
-  /// - Parameter readsVocabulary: `false` leaves out vocabulary and merges, which the file has
-  ///   beside a SentencePiece model too.
+  /// Reads the file whole.
+  ///
+  /// Without `readsVocabulary`, vocabulary and merges are left out: a file beside a SentencePiece
+  /// model has them too.
   init(_ file: PositionalFile, readsVocabulary: Bool) throws(FormatError) {
     path = file.path
     guard file.byteCount <= Self.fileByteLimit else {

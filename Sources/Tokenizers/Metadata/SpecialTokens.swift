@@ -102,8 +102,10 @@ struct SpecialTokens {
 // MARK: Post-processors
 
 extension SpecialTokens {
-  /// Texts of roles while the post-processor is read. They are JSON values, since a token given as
-  /// an object is not equal to its text, and the reference goes by that.
+  /// Texts of roles while the post-processor is read.
+  ///
+  /// They are JSON values, since a token given as an object is not equal to its text, and the
+  /// reference goes by that.
   private struct RoleTexts {
     var bos, eos, cls, sep: JSONValue?
   }
@@ -198,7 +200,9 @@ extension SpecialTokens {
     setAddition("bos", first == texts.bos || first == texts.cls)
   }
 
-  /// The token after the text. It takes the role of `eos`; the former one becomes end of turn.
+  /// The token after the text.
+  ///
+  /// It takes the role of `eos`; the former one becomes end of turn.
   private mutating func readLast(
     _ last: JSONValue, _ texts: inout RoleTexts, _ config: inout JSONObject?
   ) {

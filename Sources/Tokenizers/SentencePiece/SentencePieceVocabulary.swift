@@ -20,7 +20,8 @@ extension Vocabulary {
     let count = declaredCount ?? model.pieces.count
     let added = try Self.addedTokens(&directory, count: count, notes: &notes)
     if model.pieces.count > count {
-      notes.append("tokenizer.model: pieces from id \(count) on are left out, as vocab_size is \(count)")
+      notes.append(
+        "tokenizer.model: pieces from id \(count) on are left out, as vocab_size is \(count)")
     }
     tokens.reserveCapacity(stringCount: count, byteCount: model.pieces.bytes.count)
     for id in 0..<count {
@@ -43,15 +44,11 @@ extension Vocabulary {
   ) throws(FormatError) -> [Int: Addition] {
     var added: [Int: Addition] = [:]
     var leftOutCount = 0
-    let file = "added_tokens.json"
-    if let tokens = try directory.readObject(file) {
-      for (text, value) in tokens.members {
-        guard let id = value.int, id >= 0 else {
-          throw directory.error(
-            file, printable(text, limit: 80),
-            .outOfRange(found: "another value", allowed: "a token id"))
-        }
-        if id < count { added[id] = (text, .userDefined) } else { leftOutCount += 1 }
+    for token in try AddedToken.list(of: &directory) {
+      if token.id < count {
+        added[token.id] = (token.content, .userDefined)
+      } else {
+        leftOutCount += 1
       }
     }
     for token in try AddedToken.decoder(of: directory) ?? [] {

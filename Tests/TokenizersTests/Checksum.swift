@@ -1,0 +1,37 @@
+/// CRC-32 as zlib computes it, for goldens that record arrays by it.
+struct CRC32 {
+  private var state: UInt32 = ~0
+  var value: UInt32 { ~state }
+
+  mutating func update(_ bytes: some Sequence<UInt8>) {
+    for byte in bytes {
+      state ^= UInt32(byte)
+      for _ in 0..<8 { state = state >> 1 ^ (state & 1 == 1 ? 0xEDB8_8320 : 0) }
+    }
+  }
+}
+
+/// An array of texts as JSON in ASCII, with ", " between elements.
+func asciiJSON(_ texts: some Sequence<String>) -> String {
+  "[" + texts.map(asciiJSON).joined(separator: ", ") + "]"
+}
+
+private func asciiJSON(_ text: String) -> String {
+  var result = "\""
+  for unit in text.utf16 {
+    switch unit {
+    case 0x22: result += "\\\""
+    case 0x5C: result += "\\\\"
+    case 0x0A: result += "\\n"
+    case 0x0D: result += "\\r"
+    case 0x09: result += "\\t"
+    case 0x08: result += "\\b"
+    case 0x0C: result += "\\f"
+    case 0x20...0x7E: result.unicodeScalars.append(Unicode.Scalar(UInt8(unit)))
+    default:
+      let digits = String(unit, radix: 16)
+      result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+    }
+  }
+  return result + "\""
+}
