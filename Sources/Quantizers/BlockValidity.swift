@@ -17,18 +17,18 @@ private let halfOffsets: [TensorType: [Int]] = [
   .q4_K: [0, 2],
   .q5_K: [0, 2],
   .q6_K: [208],
-  .iq4_NL: [0],
-  .iq4_XS: [0],
-  .tq1_0: [52],
-  .tq2_0: [64],
-  .q1_0: [0],
-  .q2_0: [0],
   .iq1_S: [0],
   .iq2_XXS: [0],
   .iq2_XS: [0],
   .iq2_S: [0],
   .iq3_XXS: [0],
   .iq3_S: [0],
+  .iq4_NL: [0],
+  .iq4_XS: [0],
+  .tq1_0: [52],
+  .tq2_0: [64],
+  .q1_0: [0],
+  .q2_0: [0],
 ]
 
 extension KernelTable {
@@ -38,7 +38,7 @@ extension KernelTable {
   /// Whether `firstInvalidBlock` knows the type.
   package func canValidate(_ type: TensorType) -> Bool {
     switch type {
-    case .f32, .bf16, .f64, .iq1_M, .mxfp4, .nvfp4: true
+    case .f32, .bf16, .f64, .mxfp4, .nvfp4, .iq1_M: true
     default: halfOffsets[type] != nil
     }
   }
@@ -74,13 +74,6 @@ extension KernelTable {
           bitPattern: blocks.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
         ).isFinite
       }
-    case .mxfp4:
-      return firstIndex(below: blockCount) { index in
-        blocks.load(fromByteOffset: index * type.bytesPerBlock, as: UInt8.self) == 0xFF
-      }
-    case .nvfp4:
-      // Every byte is a scale: what would be NaN means 0.
-      return nil
     case .iq1_M:
       // Four bits of the F16 d in the high bits of each 16-bit word from 48 on, lowest first: it is
       // not finite when the high five bits but the sign are set.
@@ -89,6 +82,13 @@ extension KernelTable {
         return words.load(fromByteOffset: 7, as: UInt8.self) & 0x70 == 0x70
           && words.load(fromByteOffset: 5, as: UInt8.self) & 0xC0 == 0xC0
       }
+    case .mxfp4:
+      return firstIndex(below: blockCount) { index in
+        blocks.load(fromByteOffset: index * type.bytesPerBlock, as: UInt8.self) == 0xFF
+      }
+    case .nvfp4:
+      // Every byte is a scale: what would be NaN means 0.
+      return nil
     default:
       guard let offsets = halfOffsets[type] else {
         preconditionFailure("no validity rule for \(type)")

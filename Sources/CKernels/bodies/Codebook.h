@@ -1,9 +1,9 @@
 // The nearest point of a codebook: one candidate per lane.
 //
 // Here a lane is a candidate, not a block: the neighbours of a place are as many as they are, and
-// the error of each is a short sum of its own. A term of such a sum depends on the weight and on one
-// code only, so the 32 terms (8 weights × 4 codes, or 4 × 8) are computed once, and a sum picks them
-// out by the bits of the candidate.
+// the error of each is a short sum of its own. A term of such a sum depends on the weight and on
+// one code only, so the 32 terms (8 weights × 4 codes, or 4 × 8) are computed once, and a sum picks
+// them out by the bits of the candidate.
 
 // Functions that pass these vectors are inlined always: how a call would pass them does not matter.
 #pragma clang diagnostic ignored "-Wpsabi"

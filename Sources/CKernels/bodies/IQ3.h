@@ -15,8 +15,9 @@
 #define PLAN_IQ3_XXS ((GridPlan){4, 3, 32, 31, 0.2f, AGAIN_WHERE_MOVED})
 #define PLAN_IQ3_S ((GridPlan){4, 3, 32, 19, 0.2f, AGAIN_ALL_IF_MOVED})
 
-/// Moves the points and signs of the sub-blocks behind an empty one into its place, as the reference
-/// does, which goes on to write where it left off. Blocks without an empty one stay as they are.
+/// Moves the points and signs of the sub-blocks behind an empty one into its place, as the
+/// reference does, which goes on to write where it left off. Blocks without an empty one stay as
+/// they are.
 INLINE void close_gaps_iq3_s(const vint *empty, uint8_t *const target[LANES]) {
   vint gaps = splat_int(0);
   for (int j = 0; j < 8; ++j) gaps |= empty[j];

@@ -9,15 +9,17 @@
 #include "Q2_K.h"
 #include "Q3_K.h"
 #include "Q6_K.h"
+#include "Codebook.h"
+#include "SharedTries.h"
+#include "GridSearch.h"
+#include "IQ2.h"
+#include "IQ3.h"
+#include "TernarySplit.h"
+#include "IQ1.h"
 #include "IQ4.h"
 #include "TQ.h"
 #include "FP4.h"
 #include "Q1_0_Q2_0.h"
-#include "Codebook.h"
-#include "GridSearch.h"
-#include "IQ2.h"
-#include "IQ3.h"
-#include "IQ1.h"
 
 const ingot_kernels KERNEL_SET = {
   .quantize = {
@@ -33,6 +35,13 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_Q4_K] = quantize_q4_K,
     [INGOT_Q5_K] = quantize_q5_K,
     [INGOT_Q6_K] = quantize_q6_K,
+    [INGOT_IQ2_XXS] = quantize_iq2_xxs,
+    [INGOT_IQ2_XS] = quantize_iq2_xs,
+    [INGOT_IQ3_XXS] = quantize_iq3_xxs,
+    [INGOT_IQ1_S] = quantize_iq1_s,
+    [INGOT_IQ3_S] = quantize_iq3_s,
+    [INGOT_IQ2_S] = quantize_iq2_s,
+    [INGOT_IQ1_M] = quantize_iq1_m,
     [INGOT_IQ4_NL] = quantize_iq4_nl,
     [INGOT_IQ4_XS] = quantize_iq4_xs,
     [INGOT_TQ1_0] = quantize_tq1_0,
@@ -41,13 +50,6 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_NVFP4] = quantize_nvfp4,
     [INGOT_Q1_0] = quantize_q1_0,
     [INGOT_Q2_0] = quantize_q2_0,
-    [INGOT_IQ2_XXS] = quantize_iq2_xxs,
-    [INGOT_IQ2_XS] = quantize_iq2_xs,
-    [INGOT_IQ3_XXS] = quantize_iq3_xxs,
-    [INGOT_IQ1_S] = quantize_iq1_s,
-    [INGOT_IQ3_S] = quantize_iq3_s,
-    [INGOT_IQ2_S] = quantize_iq2_s,
-    [INGOT_IQ1_M] = quantize_iq1_m,
   },
   .dequantize = {
     [INGOT_F16] = dequantize_f16,
@@ -63,6 +65,13 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_Q4_K] = dequantize_q4_K,
     [INGOT_Q5_K] = dequantize_q5_K,
     [INGOT_Q6_K] = dequantize_q6_K,
+    [INGOT_IQ2_XXS] = dequantize_iq2_xxs,
+    [INGOT_IQ2_XS] = dequantize_iq2_xs,
+    [INGOT_IQ3_XXS] = dequantize_iq3_xxs,
+    [INGOT_IQ1_S] = dequantize_iq1_s,
+    [INGOT_IQ3_S] = dequantize_iq3_s,
+    [INGOT_IQ2_S] = dequantize_iq2_s,
+    [INGOT_IQ1_M] = dequantize_iq1_m,
     [INGOT_IQ4_NL] = dequantize_iq4_nl,
     [INGOT_IQ4_XS] = dequantize_iq4_xs,
     [INGOT_TQ1_0] = dequantize_tq1_0,
@@ -71,13 +80,6 @@ const ingot_kernels KERNEL_SET = {
     [INGOT_NVFP4] = dequantize_nvfp4,
     [INGOT_Q1_0] = dequantize_q1_0,
     [INGOT_Q2_0] = dequantize_q2_0,
-    [INGOT_IQ2_XXS] = dequantize_iq2_xxs,
-    [INGOT_IQ2_XS] = dequantize_iq2_xs,
-    [INGOT_IQ3_XXS] = dequantize_iq3_xxs,
-    [INGOT_IQ1_S] = dequantize_iq1_s,
-    [INGOT_IQ3_S] = dequantize_iq3_s,
-    [INGOT_IQ2_S] = dequantize_iq2_s,
-    [INGOT_IQ1_M] = dequantize_iq1_m,
   },
   .first_non_finite = first_non_finite,
 };

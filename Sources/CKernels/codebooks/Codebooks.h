@@ -3,15 +3,15 @@
 // for everything else the points near it.
 //
 // A place is one code per weight, packed from the lowest bits, 8 × 2 or 4 × 3. With 2 bits only the
-// codes 0 to 2 occur. Code l stands for the number 2·l + 1 during a search, so places lie on a cubic
-// lattice and distances are sums of squared differences of codes.
+// codes 0 to 2 occur. Code l stands for the number 2·l + 1 during a search, so places lie on a
+// cubic lattice and distances are sums of squared differences of codes.
 //
 //     entry of a place    bit 31 clear: the place is a point, and this is its number
 //                         bit 31 set:   bits 16–30 neighbours, bits 0–15 start of their list / 8
 //
 // The neighbours of a place are the points at its 1, 2 or 3 smallest distances: nearest first, and
-// in the order of their numbers where equally far. A list is filled up to a multiple of 8 or 16 with
-// its first neighbour. Everything but the points is computed at first use.
+// in the order of their numbers where equally far. A list is filled up to a multiple of 8 or 16
+// with its first neighbour. Everything but the points is computed at first use.
 
 #include <stdint.h>
 

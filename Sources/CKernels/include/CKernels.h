@@ -6,6 +6,8 @@
 //     include/CKernels.h   what Swift sees: one function per block type and instruction set
 //     bodies/Lanes.h       vector types of LANES lanes, loads and stores that transpose, roundings
 //     bodies/*Search.h     the searches for scales that several block types share
+//     bodies/Codebook.h    the nearest point of a codebook, for IQ1, IQ2 and IQ3
+//     codebooks/           the points, and the neighbours of everything else, computed once
 //     bodies/TYPE.h        one block type: its bytes, quantize, dequantize
 //     bodies/Table.h       includes every body and lists its functions under the type's number
 //     Kernels*.c           one file per instruction set: sets LANES and the target, includes Table.h
@@ -16,7 +18,7 @@
 // reference's order and the bytes do not depend on LANES. Q4_0, Q4_1, Q5_0 and Q5_1 with importance
 // need one sum over the whole row: for that sum a lane is a row. Where fewer blocks (or rows) are
 // left than lanes, the last one fills the idle lanes and is written several times with the same
-// bytes.
+// bytes. Among the neighbours in a codebook a lane is a candidate.
 //
 // A sum is a chain of dependent additions, too slow alone: the searches advance several sub-blocks
 // (AffineSearch.h, Q3_K.h) or several tries (ScaleSearch.h) together. That changes no sum.
