@@ -5,8 +5,10 @@
 #
 #   usage: setup-peers.sh [--native] [FOLDER]     prints the folder; then: source FOLDER/env.sh
 #
-# --native adds FOLDER/native, the same libraries with fused arithmetic: the reference for speed, which
-# Sources/Benchmarks measures against before a release. Tests and CI do not need it.
+# --native adds FOLDER/native, the same libraries for this processor and with fused arithmetic: the
+# reference for speed, which Sources/Benchmarks measures against before a release. ggml leaves its
+# quantizers (libggml-base) at the baseline even in its own native builds, hence -march=native. Tests
+# and CI do not need it.
 set -euo pipefail
 version=0.3.36
 torch=2.13.0
@@ -46,7 +48,7 @@ build() { # folder, further compiler flags
   cmake --build "$peers/$1" --target llama-quantize llama-gguf-split
 }
 build strict "-ffp-contract=off"
-if [ -n "$native" ]; then build native ""; touch "$peers/ready-native"; fi
+if [ -n "$native" ]; then build native "-march=native"; touch "$peers/ready-native"; fi
 CMAKE_ARGS="-DLLAMA_BUILD=OFF" pip install --no-build-isolation --no-binary llama-cpp-python \
   "llama-cpp-python==$version"
 cat >"$peers/env.sh" <<SH

@@ -106,6 +106,7 @@ static void quantize_q2_K(
 static void dequantize_q2_K(const uint8_t *blocks, size_t weight_count, float *weights) {
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 84) {
     float d = half_at(blocks + 80), dmin = half_at(blocks + 82);
+#pragma clang loop unroll(full)
     for (int s = 0; s < 16; ++s, weights += 16) {
       const uint8_t *qs = blocks + 16 + s / 8 * 32 + s % 2 * 16;
       float step = d * (float)(blocks[s] & 15), low = dmin * (float)(blocks[s] >> 4);

@@ -148,6 +148,7 @@ static void dequantize_q3_K(const uint8_t *blocks, size_t weight_count, float *w
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 110) {
     const uint8_t *packed = blocks + 96;
     float d = half_at(blocks + 108);
+#pragma clang loop unroll(full)
     for (int s = 0; s < 16; ++s, weights += 16) {
       const uint8_t *high = blocks + s % 2 * 16;
       const uint8_t *qs = blocks + 32 + s / 8 * 32 + s % 2 * 16;

@@ -171,6 +171,7 @@ INLINE void dequantize_q45(const uint8_t *blocks, size_t weight_count, float *we
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += bits == 5 ? 176 : 144) {
     float d = half_at(blocks), dmin = half_at(blocks + 2);
     const uint8_t *packed = blocks + 4, *qh = blocks + 16, *qs = blocks + (bits == 5 ? 48 : 16);
+#pragma clang loop unroll(full)
     for (int s = 0; s < 8; ++s, weights += 32) {
       int scale, offset;
       if (s < 4) {

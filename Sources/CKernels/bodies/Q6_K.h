@@ -79,6 +79,7 @@ static void dequantize_q6_K(const uint8_t *blocks, size_t weight_count, float *w
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 210) {
     const int8_t *scales = (const int8_t *)blocks + 192;
     float d = half_at(blocks + 208);
+#pragma clang loop unroll(full)
     for (int s = 0; s < 16; ++s, weights += 16) {
       int half = s / 8, quarter = s % 8 / 2, side = s % 2 * 16;
       const uint8_t *ql = blocks + 64 * half + 32 * (quarter & 1) + side;

@@ -46,20 +46,58 @@ INLINE void quantize_q8_0_group(const Group *group) {
   store_lanes(bytes, 34, group->blocks);
 }
 
+/// Whether every step ±range/`top` and every weight over it is a number that an integer can hold:
+/// then `truncated` is a conversion, and no code wraps.
+INLINE bool is_tame(const vfloat *x, vfloat range) {
+  vint number = splat_int(-1);
+  for (int i = 0; i < 32; ++i) number &= x[i] == x[i];
+  vfloat size = magnitude(range);
+  return all(number & (size < 0x1p100f) & ((size > 0x1p-100f) | (size == 0.0f)));
+}
+
+/// Toward zero, then the low 8 bits as a signed number, as the reference does in 4-bit types.
+INLINE vint truncated_byte(vfloat v, bool tame) {
+  return tame ? __builtin_convertvector(v, vint) : truncated(v) << 24 >> 24;
+}
+
+INLINE void centred_codes(
+  const vfloat *x, vfloat id, int top, bool tame, vbits *code) {
+  for (int i = 0; i < 32; ++i) {
+    vint l = truncated_byte(x[i] * id + ((float)top + 0.5f), tame);
+    code[i] = (vbits)choose_int(l < 2 * top - 1, l, splat_int(2 * top - 1));
+  }
+}
+
 /// Q4_0 and Q5_0: the weight of largest magnitude gets the code 0, so that its side has one more.
 INLINE void quantize_centred_group(const Group *group, int bits) {
   const int top = 1 << (bits - 1);
   vfloat x[32];
   vbits code[32], bytes[22];
   load_lanes(group->weights, 32, x);
-  vfloat d = signed_extreme(x, 32) / (float)-top, id = inverse(d);
-  for (int i = 0; i < 32; ++i) {
-    vint l = truncated(x[i] * id + ((float)top + 0.5f)) << 24 >> 24;
-    code[i] = (vbits)choose_int(l < 2 * top - 1, l, splat_int(2 * top - 1));
+  vfloat extreme = signed_extreme(x, 32);
+  vfloat d = extreme / (float)-top, id = inverse(d);
+  if (__builtin_expect(is_tame(x, extreme), 1)) {
+    centred_codes(x, id, top, true, code);
+  } else {
+    centred_codes(x, id, top, false, code);
   }
   int used = append_half(d, bytes, 0);
   used = append_codes(code, bits, bytes, used);
   store_lanes(bytes, used, group->blocks);
+}
+
+INLINE void shifted_codes(
+  const vfloat *x, vfloat least, vfloat id, int bits, bool tame, vbits *code) {
+  const int top = (1 << bits) - 1;
+  for (int i = 0; i < 32; ++i) {
+    vfloat place = (x[i] - least) * id + 0.5f;
+    if (bits == 4) {
+      vint l = truncated_byte(place, tame);
+      code[i] = (vbits)choose_int(l < top, l, splat_int(top));
+    } else {
+      code[i] = (vbits)(tame ? __builtin_convertvector(place, vint) : truncated(place));
+    }
+  }
 }
 
 /// Q4_1 and Q5_1: codes count from the least weight.
@@ -73,14 +111,11 @@ INLINE void quantize_shifted_group(const Group *group, int bits) {
     least = choose(x[i] < least, x[i], least);
     greatest = choose(x[i] > greatest, x[i], greatest);
   }
-  vfloat d = (greatest - least) / (float)top, id = inverse(d);
-  for (int i = 0; i < 32; ++i) {
-    vint l = truncated((x[i] - least) * id + 0.5f);
-    if (bits == 4) {
-      l = l << 24 >> 24;
-      l = choose_int(l < top, l, splat_int(top));
-    }
-    code[i] = (vbits)l;
+  vfloat range = greatest - least, d = range / (float)top, id = inverse(d);
+  if (__builtin_expect(is_tame(x, range), 1)) {
+    shifted_codes(x, least, id, bits, true, code);
+  } else {
+    shifted_codes(x, least, id, bits, false, code);
   }
   int used = append_half(d, bytes, 0);
   used = append_half(least, bytes, used);
