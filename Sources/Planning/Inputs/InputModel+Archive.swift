@@ -20,12 +20,7 @@ extension InputModel {
         part: tensor.regions.first?.file ?? 0)
     }
     generated = []
-    // A copy asks no rules, so it takes archives that are no models, too.
-    facts =
-      recipe.isCopy
-      ? ModelFacts(
-        file: path, architecture: "", layerCount: 1, headCount: 1, headCountKV: 1, expertCount: 0)
-      : try Self.facts(metadata, file: path)
+    facts = try Self.facts(metadata, file: path, areNeeded: !recipe.isCopy)
     self.metadata = metadata
     isArchive = true
     partCount = archive.parts.count
@@ -33,8 +28,13 @@ extension InputModel {
   }
 
   /// What the rules of the mixes ask about a model, from its archive's metadata.
-  private static func facts(_ metadata: Metadata, file: String) throws(FormatError) -> ModelFacts {
-    guard let architecture = metadata["general.architecture"]?.string else {
+  ///
+  /// A copy asks no rules: what is there is checked, but archives that are no models have less.
+  private static func facts(
+    _ metadata: Metadata, file: String, areNeeded: Bool
+  ) throws(FormatError) -> ModelFacts {
+    let architecture = metadata["general.architecture"]?.string ?? ""
+    guard !areNeeded || !architecture.isEmpty else {
       throw FormatError(
         file: file, field: "general.architecture", reason: .missing("the architecture's name"))
     }
@@ -53,10 +53,10 @@ extension InputModel {
       }
       return number
     }
-    let headCount = try count("attention.head_count", allowed: 0...65_536, absent: nil)
+    let headCount = try count("attention.head_count", allowed: 0...65_536, absent: areNeeded ? nil : 1)
     return ModelFacts(
       file: file, architecture: architecture,
-      layerCount: try count("block_count", allowed: 1...4_096, absent: nil), headCount: headCount,
+      layerCount: try count("block_count", allowed: 1...4_096, absent: areNeeded ? nil : 1), headCount: headCount,
       headCountKV: try count("attention.head_count_kv", allowed: 0...65_536, absent: headCount),
       expertCount: try count("expert_count", allowed: 0...65_536, absent: 0))
   }

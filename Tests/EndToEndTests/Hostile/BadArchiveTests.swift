@@ -141,7 +141,8 @@ fileprivate func refusesBadArchive(_ archive: BadArchive) throws {
   archive.damage(&image)
   let path = folder.write("bad.gguf", image.bytes)
   mkdir(folder.file("out"), 0o755)
-  for type in ["Q8_0", "copy"] {
+  // A copy needs no head count, which archives that are no models do not have.
+  for type in archive.name == "no head count" ? ["Q8_0"] : ["Q8_0", "copy"] {
     let result = Command.ingot("convert", path, "-o", folder.file("out/out.gguf"), "--type", type)
     expectRefusal(
       result, status: 65, says: ["bad.gguf"] + archive.says, leaving: folder.list("out"),
