@@ -3,7 +3,7 @@
 The converter recognises a pre-tokenizer by a hash of sample tokens; the bundled models have small
 vocabularies of their own, so the name is given to it here. Everything else is the converter's.
 
-usage: reference_convert.py PRE_TOKENIZER CHECKPOINT OUT.gguf
+usage: reference_convert.py PRE_TOKENIZER CHECKPOINT OUT.gguf [OUTTYPE (f32)]
 """
 
 import os
@@ -19,5 +19,6 @@ from conversion import base  # noqa: E402
 base.TextModel.get_vocab_base_pre = lambda self, tokenizer: name
 
 script = os.path.join(source, "convert_hf_to_gguf.py")
-sys.argv = [script, checkpoint, "--outtype", "f32", "--outfile", output]
+outtype = sys.argv[4] if len(sys.argv) > 4 else "f32"
+sys.argv = [script, checkpoint, "--outtype", outtype, "--outfile", output]
 runpy.run_path(script, run_name="__main__")
