@@ -68,8 +68,8 @@ enum SyntheticCheckpoint {
     }
     var text = """
       {"version": "1.0", "added_tokens": [
-        {"id": \(vocabulary - 2), "content": "<|begin_of_text|>", "special": true, "normalized": false},
-        {"id": \(vocabulary - 1), "content": "<|end_of_text|>", "special": true, "normalized": false}],
+        {"id": \(vocabulary - 2), "content": "<|begin_of_text|>", "special": true, "normalized": false, "single_word": false, "lstrip": false, "rstrip": false},
+        {"id": \(vocabulary - 1), "content": "<|end_of_text|>", "special": true, "normalized": false, "single_word": false, "lstrip": false, "rstrip": false}],
        "normalizer": null,
        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": "\(splitExpression)"}, "behavior": "Isolated", "invert": false},
