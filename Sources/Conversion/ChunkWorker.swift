@@ -195,7 +195,7 @@ struct ChunkWorker: ~Copyable {
     }
     let offset = tensor.fileOffset + UInt64(skippedBytes)
     try job.outputs[tensor.output].write(result, at: offset)
-    job.outputs[tensor.output].startWriteBack(at: offset, byteCount: UInt64(byteCount))
+    job.writeBack[tensor.output].finished(upTo: offset + UInt64(byteCount))
   }
 
   private func quantize(

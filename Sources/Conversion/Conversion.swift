@@ -14,6 +14,8 @@ final class ConversionJob: Sendable {
   let kernels: KernelTable
   let schedule: ChunkSchedule
   let outputs: [OutputFile]
+  /// One per output.
+  let writeBack: [WriteBack]
   let allowsNonFinite: Bool
 
   /// Chunks handed out so far.
@@ -36,6 +38,7 @@ final class ConversionJob: Sendable {
     self.kernels = kernels
     self.schedule = schedule
     self.outputs = outputs
+    writeBack = outputs.map { WriteBack($0) }
     self.allowsNonFinite = allowsNonFinite
   }
 
