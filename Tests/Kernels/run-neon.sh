@@ -10,8 +10,16 @@ cd "$(dirname "$0")/../.."
 kernels=Sources/CKernels
 golden=Fixtures/golden/quant
 
-packages="qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross python3"
+packages="qemu-user libc6-dev-arm64-cross python3"
 missing=""
+# The compiler's run-time library carries its version, which differs between distributions.
+crossgcc=/usr/lib/gcc-cross/aarch64-linux-gnu
+if ! ls -d $crossgcc/[0-9]* >/dev/null 2>&1; then
+  [ -n "$(apt-cache search --names-only 'dev-arm64-cross' 2>/dev/null)" ] ||
+    $([ "$(id -u)" = 0 ] || echo sudo) apt-get update -q
+  libgcc=$(apt-cache search --names-only '^libgcc-[0-9]+-dev-arm64-cross$' | cut -d' ' -f1 | sort -V | tail -1)
+  missing=" $libgcc"
+fi
 for package in $packages; do dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"; done
 if [ -n "$missing" ]; then
   sudo=""; [ "$(id -u)" = 0 ] || sudo=sudo
@@ -41,7 +49,7 @@ compile() {
 
 arm="--target=aarch64-linux-gnu"
 cross=/usr/aarch64-linux-gnu
-crossgcc=/usr/lib/gcc-cross/aarch64-linux-gnu/12
+crossgcc=$(ls -d $crossgcc/[0-9]* | sort -V | tail -1)
 # shellcheck disable=SC2086
 compile arm $arm -isystem $cross/include
 compile here
