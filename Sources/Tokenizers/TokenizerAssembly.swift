@@ -5,7 +5,7 @@ import Tensors
 /// Puts the entries of one tokenizer together, in the reference's order.
 struct TokenizerAssembly {
   private let options: TokenizerOptions
-  private var directory: TokenizerDirectory
+  private let directory: TokenizerDirectory
   private var result = TokenizerMetadata()
   /// `vocab_size`, from the caller or from `config.json`.
   private let declaredCount: Int?
@@ -27,7 +27,6 @@ struct TokenizerAssembly {
     } else {
       try readLlama()
     }
-    result.sourceFiles = directory.sourceFiles
     return result
   }
 
@@ -61,7 +60,7 @@ struct TokenizerAssembly {
 
   private mutating func readSentencePiece(_ file: PositionalFile) throws(FormatError) {
     let vocabulary = try Vocabulary(
-      sentencePiece: SentencePieceModel(file), directory: &directory,
+      sentencePiece: SentencePieceModel(file), directory: directory,
       declaredCount: declaredCount, notes: &result.notes)
     write(vocabulary, model: "llama", preTokenizer: options.preTokenizer ?? "default")
     var tokenizerFile: TokenizerFile?
@@ -69,28 +68,27 @@ struct TokenizerAssembly {
       tokenizerFile = try TokenizerFile(json, readsVocabulary: false)
     }
     try write(
-      specialTokens(tokenizerFile, count: result.tokenCount, skipsIDsOutside: true),
+      specialTokens(tokenizerFile, count: result.tokenCount),
       normalizer: tokenizerFile?.normalizer)
   }
 
   private mutating func readByteFallback(_ file: TokenizerFile) throws(FormatError) {
     let vocabulary = try Vocabulary(
-      byteFallback: file, directory: &directory, declaredCount: declaredCount,
+      byteFallback: file, directory: directory, declaredCount: declaredCount,
       notes: &result.notes)
     write(vocabulary, model: "llama", preTokenizer: options.preTokenizer ?? "default")
     try write(
-      specialTokens(file, count: result.tokenCount, skipsIDsOutside: true),
+      specialTokens(file, count: result.tokenCount),
       normalizer: file.normalizer)
   }
 
   private mutating func readByteLevel(_ file: TokenizerFile) throws(FormatError) {
     let vocabulary = try Vocabulary(
-      byteLevel: file, directory: &directory, declaredCount: declaredCount, notes: &result.notes)
+      byteLevel: file, directory: directory, declaredCount: declaredCount, notes: &result.notes)
     guard !file.model.merges.isEmpty else {
       throw FormatError(file: file.path, field: "model.merges", reason: .missing("merges"))
     }
-    let special = try specialTokens(
-      file, count: vocabulary.tokens.count, skipsIDsOutside: false)
+    let special = try specialTokens(file, count: vocabulary.tokens.count)
     write(vocabulary, model: "gpt2", preTokenizer: try preTokenizerName(file, special))
     result.entries["tokenizer.ggml.merges"] = .array(.string(file.model.merges))
     try write(special, normalizer: file.normalizer)
@@ -115,7 +113,7 @@ struct TokenizerAssembly {
     throws(FormatError) -> String
   {
     if let name = options.preTokenizer { return name }
-    let steps = PreTokenizerSteps(file.preTokenizer)
+    let steps = try PreTokenizerSteps(file.preTokenizer, file: file.path)
     let traits = PreTokenizerTable.Traits(
       steps: steps, architecture: options.architecture,
       ignoresMerges: file.model.ignoresMerges, addsBOS: special.isAdded("bos") ?? false,
@@ -151,12 +149,11 @@ struct TokenizerAssembly {
     "sep": "seperator", "pad": "padding", "mask": "mask",
   ]
 
-  private mutating func specialTokens(_ file: TokenizerFile?, count: Int, skipsIDsOutside: Bool)
+  private mutating func specialTokens(_ file: TokenizerFile?, count: Int)
     throws(FormatError) -> SpecialTokens
   {
     try SpecialTokens(
-      file: file, directory: directory, tokenCount: count, skipsIDsOutside: skipsIDsOutside,
-      notes: &result.notes)
+      file: file, directory: directory, tokenCount: count, notes: &result.notes)
   }
 
   private mutating func write(_ special: SpecialTokens, normalizer: JSONValue?) throws(FormatError)
@@ -171,7 +168,7 @@ struct TokenizerAssembly {
     if let template = options.chatTemplate {
       ChatTemplate.text(template).write(to: &result.entries)
     } else {
-      try ChatTemplate.read(&directory, notes: &result.notes)?.write(to: &result.entries)
+      try ChatTemplate.read(directory, notes: &result.notes)?.write(to: &result.entries)
     }
     if let normalizer { writeNormalizer(normalizer) }
   }
@@ -212,7 +209,7 @@ struct TokenizerAssembly {
     var notes: [String] = []
     var special = try SpecialTokens(
       roles: ["prefix", "suffix", "middle", "eot"], file: file, directory: directory,
-      tokenCount: result.tokenCount, skipsIDsOutside: true, notes: &notes)
+      tokenCount: result.tokenCount, notes: &notes)
     special.setDefault("eot", 32010)
     try write(special, normalizer: nil)
   }

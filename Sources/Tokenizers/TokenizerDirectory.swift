@@ -1,10 +1,9 @@
 import ByteIO
 import StrictJSON
 
-/// The small files beside a tokenizer, each read once, with a record of which were there.
+/// The small files beside a tokenizer, and the place where all of them lie.
 struct TokenizerDirectory {
   let path: String
-  private(set) var sourceFiles: [String] = []
 
   /// `tokenizer_config.json`; `nil` when absent.
   private(set) var tokenizerConfig: JSONObject?
@@ -22,11 +21,9 @@ struct TokenizerDirectory {
   func file(_ name: String) -> String { path + "/" + name }
 
   /// Opens a file of the directory; `nil` when it is not there.
-  mutating func open(_ name: String) throws(FormatError) -> PositionalFile? {
+  func open(_ name: String) throws(FormatError) -> PositionalFile? {
     do {
-      let file = try PositionalFile(file(name))
-      if !sourceFiles.contains(name) { sourceFiles.append(name) }
-      return file
+      return try PositionalFile(file(name))
     } catch {
       guard case .fileNotFound = error.reason else { throw error }
       return nil
@@ -34,7 +31,7 @@ struct TokenizerDirectory {
   }
 
   /// Reads a small file whole; `nil` when it is not there.
-  mutating func readBytes(_ name: String, limit: UInt64 = configByteLimit) throws(FormatError)
+  func readBytes(_ name: String, limit: UInt64 = configByteLimit) throws(FormatError)
     -> [UInt8]?
   {
     guard let file = try open(name) else { return nil }
@@ -43,11 +40,13 @@ struct TokenizerDirectory {
         file: file.path, field: name,
         reason: .outOfRange(found: "\(file.byteCount) bytes", allowed: "at most \(limit) bytes"))
     }
-    return try file.read(at: 0, count: Int(file.byteCount), field: name)
+    let bytes = try file.read(at: 0, count: Int(file.byteCount), field: name)
+    try file.checkUnchanged()
+    return bytes
   }
 
   /// Reads a small JSON file whose document has to be an object; `nil` when it is not there.
-  mutating func readObject(_ name: String) throws(FormatError) -> JSONObject? {
+  func readObject(_ name: String) throws(FormatError) -> JSONObject? {
     guard let bytes = try readBytes(name) else { return nil }
     guard let object = try JSONValue(parsing: bytes, file: file(name)).object else {
       throw FormatError(
@@ -58,8 +57,8 @@ struct TokenizerDirectory {
   }
 
   /// Reads a text file as the reference does: UTF-8, every line end made a line feed.
-  mutating func readText(_ name: String) throws(FormatError) -> String? {
-    guard let bytes = try readBytes(name) else { return nil }
+  func readText(_ name: String, limit: UInt64 = configByteLimit) throws(FormatError) -> String? {
+    guard let bytes = try readBytes(name, limit: limit) else { return nil }
     var text: [UInt8] = []
     text.reserveCapacity(bytes.count)
     var afterReturn = false

@@ -31,22 +31,6 @@ package struct TokenizerMetadata: Sendable {
   package var tokenCount = 0
   /// One line each: what was left out or looks wrong, without being an error.
   package var notes: [String] = []
-  /// Names of the files that were read.
-  package var sourceFiles: [String] = []
-
-  /// Ids of the entries, for whoever writes prompts; `nil` where there is none.
-  package var beginOfTextID: Int? { entries["tokenizer.ggml.bos_token_id"]?.int }
-  package var endOfTextID: Int? { entries["tokenizer.ggml.eos_token_id"]?.int }
-  package var endOfTurnID: Int? { entries["tokenizer.ggml.eot_token_id"]?.int }
-  package var paddingID: Int? { entries["tokenizer.ggml.padding_token_id"]?.int }
-
-  /// Text of a token; `nil` when there is no such id.
-  package func text(of id: Int) -> String? {
-    guard let tokens = entries["tokenizer.ggml.tokens"]?.strings, tokens.indices.contains(id) else {
-      return nil
-    }
-    return tokens.text(id)
-  }
 }
 
 /// Reads the tokenizer of a Hugging Face model directory.

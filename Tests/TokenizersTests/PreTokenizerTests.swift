@@ -1,5 +1,6 @@
 import ByteIO
 import Formats
+import StrictJSON
 import TestSupport
 import Testing
 import Tokenizers
@@ -12,8 +13,8 @@ private func name(
   _ preTokenizer: String, ignoresMerges: Bool = false, addsBOS: Bool? = nil,
   architecture: String = "llama", token: String = "b", override: String? = nil
 ) throws -> String? {
-  let directory = TemporaryDirectory()
-  try directory.write(
+  let directory = TemporaryFolder()
+  directory.write(
     "tokenizer.json",
     """
     {"added_tokens": [], "pre_tokenizer": \(preTokenizer), "model": {"type": "BPE",
@@ -21,7 +22,7 @@ private func name(
     "merges": ["a a"]}}
     """)
   let flag = addsBOS.map { "\"add_bos_token\": \($0)" } ?? ""
-  try directory.write("tokenizer_config.json", "{\(flag)}")
+  directory.write("tokenizer_config.json", "{\(flag)}")
   let result = try readTokenizer(
     directory: directory.path,
     options: TokenizerOptions(architecture: architecture, preTokenizer: override))
@@ -136,7 +137,7 @@ private func split(_ expressions: String...) -> String {
   }
   #expect(rows.count > 20)
   for row in rows {
-    let steps = row[5...].map { cell in
+    let steps = row[5...].filter { $0 != "-" }.map { cell in
       switch cell {
       case "digits:individual": #"{"type": "Digits", "individual_digits": true}"#
       case "digits:run": #"{"type": "Digits", "individual_digits": false}"#
@@ -152,4 +153,56 @@ private func split(_ expressions: String...) -> String {
       architecture: row[1] == "*" ? "llama" : row[1], token: row[4] == "*" ? "b" : row[4])
     #expect(found == row[0])
   }
+}
+
+/// `pre_tokenizer` of published models, as their `tokenizer.json` has it: the fixture names them.
+private struct Published: CustomTestStringConvertible, Sendable {
+  var model: String
+  var architecture: String
+  var ignoresMerges: Bool
+  var preTokenizer: String
+  var expected: String
+  var testDescription: String { model }
+
+  static let all: [Published] = {
+    let folder = "tokenizers/pre-tokenizers/"
+    guard let root = try? JSONValue(file: Fixtures.path(folder + "index.json"), limit: 1 << 20)
+    else { return [] }
+    return (root["cases"]?.array ?? []).map { node in
+      let bytes = try? Fixtures.bytes(folder + (node["file"]?.string ?? ""))
+      return Published(
+        model: node["model"]?.string ?? "", architecture: node["architecture"]?.string ?? "",
+        ignoresMerges: node["ignore_merges"]?.bool ?? false,
+        preTokenizer: String(decoding: bytes ?? [], as: UTF8.self),
+        expected: node["expected"]?.string ?? "")
+    }
+  }()
+}
+
+@Test func publishedPreTokenizersArePresent() { #expect(Published.all.count == 10) }
+
+@Test(arguments: Published.all)
+private func publishedPreTokenizerIsNamed(_ published: Published) throws {
+  #expect(
+    try name(
+      published.preTokenizer, ignoresMerges: published.ignoresMerges,
+      architecture: published.architecture) == published.expected)
+}
+
+@Test(arguments: [#"\p{"#, "[a-", "[", #"[\p["#, "(?:'"])
+func hostileExpressionIsRefusedAtOnce(_ unit: String) throws {
+  let whole = String(repeating: unit, count: (2 << 20) / unit.utf8.count - 200)
+  let start = ContinuousClock.now
+  let error = #expect(throws: FormatError.self) { try name(split(whole)) }
+  #expect(try #require(error).field.hasPrefix("pre_tokenizer"))
+  let longest = String(repeating: unit, count: (16 << 10) / unit.utf8.count)
+  #expect(throws: FormatError.self) { try name(split(longest)) }
+  #expect(ContinuousClock.now - start < .seconds(1))
+}
+
+@Test func longExpressionIsRefusedForItsLength() throws {
+  let error = #expect(throws: FormatError.self) {
+    try name(split(String(repeating: #"\p{"#, count: 100_000)))
+  }
+  #expect(try #require(error).description.contains("at most 16384 bytes"))
 }

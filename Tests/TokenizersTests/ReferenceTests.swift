@@ -25,13 +25,13 @@ struct ReferenceCase: CustomTestStringConvertible, Sendable {
     }
   }()
 
-  func directory() throws -> TemporaryDirectory {
-    let directory = TemporaryDirectory()
+  func directory() throws -> TemporaryFolder {
+    let directory = TemporaryFolder()
     for (name, content) in files {
       if name.hasSuffix(".model") {
-        try directory.write(name, try #require(bytes(hexadecimal: content)))
+        directory.write(name, try #require(bytes(hexadecimal: content)))
       } else {
-        try directory.write(name, content)
+        directory.write(name, content)
       }
     }
     return directory
@@ -68,6 +68,8 @@ private func == (a: (String, JSONValue), b: (String, JSONValue)) -> Bool {
   a.0 == b.0 && a.1 == b.1
 }
 
+private func checksum(_ bytes: [UInt8]) -> UInt32 { bytes.withUnsafeBytes { crc32($0) } }
+
 /// A value as the cases write it.
 private func describe(_ value: MetadataValue) -> (String, JSONValue) {
   func number(_ text: String) -> JSONValue {
@@ -84,11 +86,10 @@ private func describe(_ value: MetadataValue) -> (String, JSONValue) {
           })
       )
     }
-    var checksum = CRC32()
-    for element in elements { checksum.update(element + [UInt8(ascii: "\n")]) }
+    let sum = checksum(elements.flatMap { $0 + [UInt8(ascii: "\n")] })
     var object = JSONObject()
     object.set("count", number("\(elements.count)"))
-    object.set("crc32", number("\(checksum.value)"))
+    object.set("crc32", number("\(sum)"))
     return (type, .object(object))
   }
   switch value {
@@ -129,10 +130,8 @@ func bundledModelsMatchReference(_ model: String) throws {
           "[" + values.map { "\(Double($0))" }.joined(separator: ", ") + "]"
         default: ""
         }
-      var checksum = CRC32()
-      checksum.update(json.utf8)
       #expect(value["count"]?.int == array.count, "\(key)")
-      #expect(value["crc32_of_json"]?.int == Int(checksum.value), "\(key)")
+      #expect(value["crc32_of_json"]?.int == Int(checksum(Array(json.utf8))), "\(key)")
     default: Issue.record("unexpected type of \(key)")
     }
   }

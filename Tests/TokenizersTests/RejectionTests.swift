@@ -7,8 +7,8 @@ private let byteLevel = #"{"type": "ByteLevel"}"#
 
 /// Reads a directory with these files; returns the error's text.
 private func failure(_ files: [String: String]) throws -> String? {
-  let directory = TemporaryDirectory()
-  for (name, text) in files { try directory.write(name, text) }
+  let directory = TemporaryFolder()
+  for (name, text) in files { directory.write(name, text) }
   do {
     _ = try readTokenizer(directory: directory.path, options: TokenizerOptions())
     return nil
@@ -84,7 +84,6 @@ func refusesMalformedTokenizerFile(_ text: String, _ message: String) throws {
   (#"{"vocab_size": 2}"#, "{}", "found id 2"),
   (#"{"vocab_size": 99999999999}"#, "{}", "vocab_size"),
   (#"{"vocab_size": 0}"#, "{}", "vocab_size"),
-  (#"{"bos_token_id": 77}"#, "{}", "bos_token_id"),
   (#"{"bos_token_id": -2}"#, "{}", "bos_token_id"),
   ("{}", #"{"add_prefix_space": "no"}"#, "add_prefix_space"),
   ("{}", #"{"added_tokens_decoder": {"x": {"content": "y"}}}"#, "added_tokens_decoder[x]"),
@@ -105,22 +104,54 @@ func refusesMalformedConfiguration(_ model: String, _ config: String, _ message:
 }
 
 @Test func givenTemplateReplacesTheCheckpoints() throws {
-  let directory = TemporaryDirectory()
-  try directory.write("tokenizer.json", tokenizer())
-  try directory.write("tokenizer_config.json", #"{"chat_template": "theirs"}"#)
+  let directory = TemporaryFolder()
+  directory.write("tokenizer.json", tokenizer())
+  directory.write("tokenizer_config.json", #"{"chat_template": "theirs"}"#)
   let result = try readTokenizer(
     directory: directory.path, options: TokenizerOptions(chatTemplate: "mine"))
   #expect(result.entries["tokenizer.chat_template"]?.string == "mine")
 }
 
 @Test func idOfMinusOneMeansNone() throws {
-  let directory = TemporaryDirectory()
-  try directory.write("tokenizer.json", tokenizer())
-  try directory.write("config.json", #"{"pad_token_id": -1, "bos_token_id": 0}"#)
+  let directory = TemporaryFolder()
+  directory.write("tokenizer.json", tokenizer())
+  directory.write("config.json", #"{"pad_token_id": -1, "bos_token_id": 0}"#)
   let result = try readTokenizer(directory: directory.path, options: TokenizerOptions())
-  #expect(result.paddingID == nil)
-  #expect(result.beginOfTextID == 0)
+  #expect(result.entries["tokenizer.ggml.padding_token_id"] == nil)
+  #expect(result.entries["tokenizer.ggml.bos_token_id"]?.int == 0)
   #expect(result.notes.contains { $0.contains("pad_token_id") })
+}
+
+@Test func idOutsideTheVocabularyIsLeftOutWithANote() throws {
+  let directory = TemporaryFolder()
+  directory.write("tokenizer.json", tokenizer())
+  directory.write("config.json", #"{"eos_token_id": 3, "bos_token_id": 2}"#)
+  let result = try readTokenizer(directory: directory.path, options: TokenizerOptions())
+  #expect(result.entries["tokenizer.ggml.eos_token_id"] == nil)
+  #expect(result.entries["tokenizer.ggml.bos_token_id"]?.int == 2)
+  #expect(result.notes.contains { $0.contains("eos_token_id 3 is outside the vocabulary") })
+}
+
+@Test(arguments: [
+  ["tokenizer_config.json": #"{"added_tokens_decoder": {"9": {"content": "x", "special": true}}}"#],
+  ["added_tokens.json": #"{"x": 9}"#],
+])
+func knownTextKeepsItsIDWhateverTheConfigurationSays(_ files: [String: String]) throws {
+  let directory = TemporaryFolder()
+  directory.write("tokenizer.json", tokenizer(added: #"[{"id": 3, "content": "x"}]"#))
+  for (name, text) in files { directory.write(name, text) }
+  let result = try readTokenizer(directory: directory.path, options: TokenizerOptions())
+  #expect(result.tokenCount == 4)
+  #expect(result.entries["tokenizer.ggml.tokens"]?.strings?.text(3) == "x")
+  #expect(result.notes.contains { $0.contains("has id 9 there, but id 3") })
+}
+
+@Test func newTextWithAWrongIDIsRefused() throws {
+  let error = try failure([
+    "tokenizer.json": tokenizer(),
+    "tokenizer_config.json": #"{"added_tokens_decoder": {"9": {"content": "x"}}}"#,
+  ])
+  #expect(try #require(error).contains("has id 9 here, but the vocabulary gives it 3"))
 }
 
 // MARK: SentencePiece
@@ -139,8 +170,8 @@ private func piece(_ text: String, type: Int = 1, score: Float = 0) -> [UInt8] {
 private let unknown = piece("<unk>", type: 2)
 
 private func sentencePieceFailure(_ bytes: [UInt8]) throws -> String? {
-  let directory = TemporaryDirectory()
-  try directory.write("tokenizer.model", bytes)
+  let directory = TemporaryFolder()
+  directory.write("tokenizer.model", bytes)
   do {
     _ = try readTokenizer(directory: directory.path, options: TokenizerOptions())
     return nil
@@ -167,6 +198,10 @@ private func sentencePieceFailure(_ bytes: [UInt8]) throws -> String? {
     (unknown + piece("a", type: 7), "found 7, allowed 1 to 6"),
     (unknown + piece("<0x41>", type: 6), "1 byte pieces"),
     (unknown + piece("A", type: 6), "<0x00> to <0xFF>"),
+    (unknown + piece("<0xab>", type: 6), "<0x00> to <0xFF>"),
+    (unknown + piece("<0xAB>", type: 6) + piece("<0xAB>", type: 6), "duplicate piece"),
+    (unknown + piece("a", type: 4) + piece("a", type: 5), "duplicate piece \"a\""),
+    (unknown + piece("<unk>", type: 3), "duplicate piece"),
     (unknown + field(2, [0x98, 0x02, 0x01]), "0 byte pieces, with byte_fallback true"),
     (unknown + field(1, field(1, [0xFF])), "not valid UTF-8"),
     (unknown + [0x0A, 0x7F], "needs 127 bytes"),
@@ -182,8 +217,20 @@ func refusesMalformedSentencePieceModel(_ bytes: [UInt8], _ message: String) thr
   #expect(try #require(error).contains(message), "\(error ?? "")")
 }
 
-@Test func everyTruncationOfASentencePieceModelEnds() throws {
-  let whole = unknown + piece("abc", score: -1) + field(2, [0x18, 0x02])
-  for count in 0..<whole.count { _ = try sentencePieceFailure(Array(whole[..<count])) }
-  #expect(try sentencePieceFailure(whole) == nil)
+@Test func textMayBeAPieceAndAControlPiece() throws {
+  let bytes = unknown + piece("a") + piece("a", type: 3) + piece("<unk>", type: 4)
+  #expect(try sentencePieceFailure(bytes) == nil)
+}
+
+@Test func truncatedSentencePieceModelIsRefused() throws {
+  let parts = [unknown, piece("abc", score: -1), field(2, [0x18, 0x02])]
+  let whole = parts.flatMap { $0 }
+  // A message that ends between two fields is a shorter message, which nothing can tell.
+  let complete: Set<Int> = [
+    parts[0].count, parts[0].count + parts[1].count, whole.count,
+  ]
+  for count in 0...whole.count {
+    let error = try sentencePieceFailure(Array(whole[..<count]))
+    #expect((error == nil) == complete.contains(count), "\(count) bytes: \(error ?? "accepted")")
+  }
 }

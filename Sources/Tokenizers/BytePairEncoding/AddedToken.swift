@@ -74,7 +74,7 @@ extension AddedToken {
   ///
   /// That file does not say which are special: another one may, and `isSpecial` asks it.
   static func list(
-    of directory: inout TokenizerDirectory, isSpecial: (String) -> Bool = { _ in false }
+    of directory: TokenizerDirectory, isSpecial: (String) -> Bool = { _ in false }
   ) throws(FormatError) -> [AddedToken] {
     let name = "added_tokens.json"
     var tokens: [AddedToken] = []

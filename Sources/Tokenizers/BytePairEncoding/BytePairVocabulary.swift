@@ -7,11 +7,11 @@ extension Vocabulary {
   ///
   /// - Throws: `FormatError` when a token's id does not fit the declared vocabulary.
   init(
-    byteLevel file: TokenizerFile, directory: inout TokenizerDirectory, declaredCount: Int?,
+    byteLevel file: TokenizerFile, directory: TokenizerDirectory, declaredCount: Int?,
     notes: inout [String]
   ) throws(FormatError) {
     let rebuilt = TokenizerClass(directory, isByteLevel: true)
-    let (loaded, _) = try Self.load(file, &directory, rebuilt, limit: declaredCount, &notes)
+    let (loaded, _) = try Self.load(file, directory, rebuilt, limit: declaredCount, &notes)
     // An id far out fails below, before anything of its size is allocated.
     let count = declaredCount ?? min(loaded.end, Self.countLimit)
     let positions = try loaded.modelPositions(count: count, file: file.path)
@@ -47,11 +47,11 @@ extension Vocabulary {
   /// merges by it. Ids up to `declaredCount` without a token are padded, tokens from there on are
   /// left out with a note: an archive whose embedding has another count of rows could not be loaded.
   init(
-    byteFallback file: TokenizerFile, directory: inout TokenizerDirectory, declaredCount: Int?,
+    byteFallback file: TokenizerFile, directory: TokenizerDirectory, declaredCount: Int?,
     notes: inout [String]
   ) throws(FormatError) {
     let rebuilt = TokenizerClass(directory, isByteLevel: false)
-    let (loaded, named) = try Self.load(file, &directory, rebuilt, limit: nil, &notes)
+    let (loaded, named) = try Self.load(file, directory, rebuilt, limit: nil, &notes)
     let baseCount = loaded.model.tokens.count
     let positions = try loaded.modelPositions(count: baseCount, file: file.path)
     let count = declaredCount ?? loaded.end
@@ -80,7 +80,7 @@ extension Vocabulary {
   ///
   /// Special tokens that only a configuration names are left out from id `limit` on.
   private static func load(
-    _ file: TokenizerFile, _ directory: inout TokenizerDirectory, _ rebuilt: TokenizerClass,
+    _ file: TokenizerFile, _ directory: TokenizerDirectory, _ rebuilt: TokenizerClass,
     limit: Int?, _ notes: inout [String]
   ) throws(FormatError) -> (LoadedVocabulary, NamedSpecialTokens) {
     guard file.model.isBytePairEncoding else {
@@ -89,20 +89,20 @@ extension Vocabulary {
         reason: .unsupported(
           found: printable(file.model.type ?? "no type", limit: 80), allowed: "BPE"))
     }
-    let named = try NamedSpecialTokens(&directory, defaults: rebuilt.defaults)
+    let named = try NamedSpecialTokens(directory, defaults: rebuilt.defaults)
     let decoder = try AddedToken.decoder(of: directory)
     var loaded = try LoadedVocabulary(
       file, startsWith: rebuilt.isRebuilt && decoder != nil ? [] : file.addedTokens)
     if let decoder {
       let source = directory.file("tokenizer_config.json")
       for token in decoder {
-        try loaded.add(token, file: source, field: "added_tokens_decoder")
+        try loaded.add(token, file: source, field: "added_tokens_decoder", notes: &notes)
       }
     } else {
       let source = directory.file("added_tokens.json")
-      for token in try AddedToken.list(of: &directory, isSpecial: named.contains)
+      for token in try AddedToken.list(of: directory, isSpecial: named.contains)
       where loaded.added[token.id] == nil {
-        try loaded.add(token, file: source, field: printable(token.content, limit: 80))
+        try loaded.add(token, file: source, field: "added_tokens.json", notes: &notes)
       }
     }
     for (text, isNormalized) in named.tokens where !loaded.isAdded(text) {
@@ -123,8 +123,10 @@ extension Vocabulary {
 
 /// Which class the checkpoint's tokenizer is loaded as, where that changes its tokens.
 ///
-/// Two classes build the tokenizer anew from vocabulary and merges, and name special tokens where
-/// the configuration does not. All others take `tokenizer.json` as it is.
+/// Of those we follow, two classes build the tokenizer anew from vocabulary and merges, and name
+/// special tokens where the configuration does not. Every other class is taken to read
+/// `tokenizer.json` as it is, which holds for the generic ones; `CodeLlamaTokenizer`, which would add
+/// a token that no row of the embedding belongs to, is read so on purpose.
 struct TokenizerClass {
   /// Added tokens come from `added_tokens_decoder` alone, if there is one.
   let isRebuilt: Bool

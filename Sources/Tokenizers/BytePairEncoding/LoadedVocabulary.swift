@@ -6,8 +6,8 @@ import Tensors
 /// The model's tokens keep their ids. Added tokens follow, in this order: those of
 /// `tokenizer.json`, those of `added_tokens_decoder` by id, and special tokens that configuration
 /// files name. One whose text the model or an earlier list has keeps that id; any other gets the
-/// next free id after the vocabulary. A file that claims another id is refused, because programs
-/// would disagree about its meaning.
+/// next free id after the vocabulary. A new text with another id is refused, and so is another id
+/// inside `tokenizer.json`, because programs would disagree about its meaning.
 struct LoadedVocabulary {
   /// By id.
   private(set) var added: [Int: AddedToken] = [:]
@@ -25,6 +25,24 @@ struct LoadedVocabulary {
   /// One past the greatest id in use.
   var end: Int { max(Int(model.ids.max() ?? -1), greatestAddedID) + 1 }
 
+  /// Adds a token of a configuration file.
+  ///
+  /// A text that is known keeps its id, with a note if the file says another: the reference ignores
+  /// the file's id there.
+  mutating func add(_ token: AddedToken, file: String, field: String, notes: inout [String])
+    throws(FormatError)
+  {
+    guard let known = knownID(of: token.content), known != token.id else {
+      return try add(token, file: file, field: field)
+    }
+    notes.append(
+      "\(field): token \"\(printable(token.content, limit: 80))\" has id \(token.id) there, but id"
+        + " \(known) in tokenizer.json, which is kept")
+    var token = token
+    token.id = known
+    insert(token)
+  }
+
   /// Adds a token with the id that its file gives it.
   mutating func add(_ token: AddedToken, file: String, field: String) throws(FormatError) {
     guard !token.content.isEmpty else { return }
@@ -41,8 +59,12 @@ struct LoadedVocabulary {
 
   /// Id of a text: its own, or the next one that is free.
   func nextID(for text: String) -> Int {
-    if let id = addedIDs[ExactString(text)] ?? model.id(of: text.utf8) { return id }
+    if let id = knownID(of: text) { return id }
     return greatestAddedID >= model.tokens.count ? greatestAddedID + 1 : model.tokens.count
+  }
+
+  private func knownID(of text: String) -> Int? {
+    addedIDs[ExactString(text)] ?? model.id(of: text.utf8)
   }
 
   func isAdded(_ text: String) -> Bool { addedIDs[ExactString(text)] != nil }

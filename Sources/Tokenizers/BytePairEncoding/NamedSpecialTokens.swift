@@ -14,7 +14,7 @@ struct NamedSpecialTokens {
   static let roles = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"]
 
   /// Collects the tokens; `defaults` has the text for a role that no file names.
-  init(_ directory: inout TokenizerDirectory, defaults: [String: String]) throws(FormatError) {
+  init(_ directory: TokenizerDirectory, defaults: [String: String]) throws(FormatError) {
     var config = directory.tokenizerConfig ?? JSONObject()
     if config["added_tokens_decoder"] == nil,
       let map = try directory.readObject("special_tokens_map.json")

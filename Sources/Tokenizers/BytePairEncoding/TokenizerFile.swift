@@ -22,7 +22,7 @@ struct TokenizerFile {
   private(set) var decoder: JSONValue?
   private(set) var model = BytePairModel()
 
-  static let fileByteLimit: UInt64 = 512 << 20
+  static let fileByteLimit: UInt64 = 256 << 20
   /// Largest of the small trees, in bytes of JSON.
   static let sectionByteLimit = 2 << 20
 
@@ -39,6 +39,7 @@ struct TokenizerFile {
           found: "\(file.byteCount) bytes", allowed: "at most \(Self.fileByteLimit) bytes"))
     }
     let bytes = try file.read(at: 0, count: Int(file.byteCount), field: "tokenizer.json")
+    try file.checkUnchanged()
     var reader = JSONReader(bytes, file: path)
     var hasModel = false
     try reader.beginObject("tokenizer.json")

@@ -7,9 +7,13 @@ enum ChatTemplate {
   case text(String)
   case named([(name: String, text: String)])
 
+  /// Most templates that are read; published models have five or fewer.
+  static let countLimit = 1000
+
   /// Looks where the reference looks: `chat_template` of `tokenizer_config.json` (null there means
-  /// none), then `chat_template.jinja`, then `chat_template.json`.
-  static func read(_ directory: inout TokenizerDirectory, notes: inout [String])
+  /// none), then `chat_template.jinja` with the folder `additional_chat_templates`, then
+  /// `chat_template.json`.
+  static func read(_ directory: TokenizerDirectory, notes: inout [String])
     throws(FormatError) -> ChatTemplate?
   {
     // Without tokenizer_config.json the reference writes no template at all.
@@ -18,8 +22,8 @@ enum ChatTemplate {
       return try parse(value, "tokenizer_config.json", directory, &notes)
     }
     if let text = try directory.readText("chat_template.jinja") {
-      try refuseAdditionalTemplates(directory)
-      return .text(text)
+      let more = try readAdditional(directory)
+      return more.isEmpty ? .text(text) : .named([(name: "default", text: text)] + more)
     }
     let file = "chat_template.json"
     guard let object = try directory.readObject(file), let value = object["chat_template"] else {
@@ -35,6 +39,7 @@ enum ChatTemplate {
     case .null: return nil
     case .string(let text): return .text(text)
     case .array(let choices):
+      try checkCount(choices.count, file, directory)
       var templates: [(name: String, text: String)] = []
       for (index, choice) in choices.enumerated() {
         let field = "chat_template[\(index)]"
@@ -67,18 +72,39 @@ enum ChatTemplate {
         }))
   }
 
-  /// More templates may lie in a folder; leaving them out in silence would lose them.
-  private static func refuseAdditionalTemplates(_ directory: TokenizerDirectory)
+  /// Templates `NAME.jinja` of a folder beside `chat_template.jinja`, in the order of their bytes.
+  ///
+  /// All together may be as large as one template.
+  private static func readAdditional(_ directory: TokenizerDirectory)
+    throws(FormatError) -> [(name: String, text: String)]
+  {
+    let folder = "additional_chat_templates"
+    let suffix = ".jinja"
+    guard DirectoryListing.isFolder(directory.file(folder)) else { return [] }
+    let names = try DirectoryListing.names(in: directory.file(folder))
+      .filter { $0.hasSuffix(suffix) }
+    try checkCount(names.count, folder, directory)
+    var templates: [(name: String, text: String)] = []
+    var bytesLeft = TokenizerDirectory.configByteLimit
+    for name in names {
+      guard let text = try directory.readText("\(folder)/\(name)", limit: bytesLeft) else {
+        continue
+      }
+      bytesLeft -= min(bytesLeft, UInt64(text.utf8.count))
+      // A name that is nothing but the suffix is kept whole.
+      let stem = name == suffix ? name : String(name.dropLast(suffix.count))
+      templates.append((plainName(stem), text))
+    }
+    return templates
+  }
+
+  private static func checkCount(_ count: Int, _ file: String, _ directory: TokenizerDirectory)
     throws(FormatError)
   {
-    let name = "additional_chat_templates"
-    do {
-      _ = try PositionalFile(directory.file(name))
-    } catch {
-      if case .fileNotFound = error.reason { return }
+    guard count <= countLimit else {
       throw directory.error(
-        name, "chat_template",
-        .unsupported(found: "a folder of templates", allowed: "one template"),
+        file, "chat_template",
+        .outOfRange(found: "\(count) templates", allowed: "at most \(countLimit)"),
         advice: "give the template to use with --chat-template FILE")
     }
   }
@@ -89,13 +115,14 @@ enum ChatTemplate {
     case .text(let text): entries.setText("tokenizer.chat_template", text)
     case .named(let templates):
       var names: [String] = []
+      var knownNames: Set<String> = []
       var defaultText: String?
       for (name, text) in templates {
         if name == "default" {
           defaultText = text
           continue
         }
-        if !names.contains(name) { names.append(name) }
+        if knownNames.insert(name).inserted { names.append(name) }
         entries.setText("tokenizer.chat_template.\(name)", text)
       }
       if !names.isEmpty {

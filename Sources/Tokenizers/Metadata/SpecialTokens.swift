@@ -16,16 +16,13 @@ struct SpecialTokens {
   /// Roles that are looked for; a template that ends with another token than `eos` adds some.
   private var roles: [String]
   private let tokenCount: Int
-  /// Whether an id past the vocabulary is left out with a note; otherwise it is an error.
-  private let skipsIDsOutside: Bool
 
   init(
     roles: [String] = NamedSpecialTokens.roles, file: TokenizerFile?,
-    directory: TokenizerDirectory, tokenCount: Int, skipsIDsOutside: Bool, notes: inout [String]
+    directory: TokenizerDirectory, tokenCount: Int, notes: inout [String]
   ) throws(FormatError) {
     self.roles = roles
     self.tokenCount = tokenCount
-    self.skipsIDsOutside = skipsIDsOutside
     var config = directory.tokenizerConfig
     // An empty object counts as no file.
     if config?.members.isEmpty == true { config = nil }
@@ -59,13 +56,14 @@ struct SpecialTokens {
       notes.append("\(source.0): \(source.1) is -1 and is left out")
       return
     }
-    guard id >= 0, id < tokenCount else {
-      if id >= 0, skipsIDsOutside {
-        notes.append("\(source.0): \(source.1) \(id) is outside the vocabulary and is left out")
-        return
-      }
+    guard id >= 0 else {
       throw directory.error(
         source.0, source.1, .outOfRange(found: "\(id)", allowed: "0 to \(tokenCount - 1)"))
+    }
+    guard id < tokenCount else {
+      // The reference writes it, and programs that load the archive warn and go on without it.
+      notes.append("\(source.0): \(source.1) \(id) is outside the vocabulary and is left out")
+      return
     }
     setDefault(role, id)
   }

@@ -23,14 +23,21 @@ struct PreTokenizerSteps: Hashable {
     #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
   ).text
 
-  init(_ preTokenizer: JSONValue?) {
-    if let preTokenizer { add(preTokenizer) }
+  /// Bytes of all expressions of one tokenizer; the longest published ones have about 1,500.
+  static let expressionByteLimit = 16 << 10
+  private var expressionByteCount = 0
+
+  /// Reads `pre_tokenizer` of the `tokenizer.json` at `file`.
+  ///
+  /// - Throws: `FormatError` when the expressions are longer than any tokenizer needs.
+  init(_ preTokenizer: JSONValue?, file: String) throws(FormatError) {
+    if let preTokenizer { try add(preTokenizer, file) }
   }
 
   /// Steps of a row of the table, whose expressions may be in any spelling.
   init(table cells: [String]) {
     mapsBytes = true
-    let names = ["digits:", "bytelevel:", "punctuation:", "string:", "type:"]
+    let names = ["digits:", "bytelevel:", "punctuation:"]
     for cell in cells where !cell.isEmpty {
       if names.contains(where: { cell.hasPrefix($0) }) {
         steps.append(ExactString(cell))
@@ -40,9 +47,9 @@ struct PreTokenizerSteps: Hashable {
     }
   }
 
-  private mutating func add(_ node: JSONValue) {
+  private mutating func add(_ node: JSONValue, _ file: String) throws(FormatError) {
     switch node["type"]?.string ?? "" {
-    case "Sequence": for child in node["pretokenizers"]?.array ?? [] { add(child) }
+    case "Sequence": for child in node["pretokenizers"]?.array ?? [] { try add(child, file) }
     case "ByteLevel":
       mapsBytes = true
       if node["use_regex"]?.bool ?? true { steps.append("bytelevel:split") }
@@ -54,6 +61,14 @@ struct PreTokenizerSteps: Hashable {
       guard let expression = node["pattern"]?["Regex"]?.string else {
         steps.append(ExactString("string:\(node["pattern"]?["String"]?.string ?? "")"))
         return
+      }
+      expressionByteCount += expression.utf8.count
+      guard expressionByteCount <= Self.expressionByteLimit else {
+        throw FormatError(
+          file: file, field: "pre_tokenizer",
+          reason: .outOfRange(
+            found: "expressions of \(expressionByteCount) bytes",
+            allowed: "at most \(Self.expressionByteLimit) bytes"))
       }
       // To remove what lies between the matches is to isolate the matches, for an expression that
       // leaves nothing between them.

@@ -27,22 +27,22 @@ struct PreTokenizerTable {
 
   let rows: [Row]
 
-  static let shared = PreTokenizerTable(tsv: Formats.preTokenizers)
+  static let shared = PreTokenizerTable()
 
-  init(tsv bytes: [UInt8]) {
-    func optional(_ cell: Substring) -> String? { cell == "*" ? nil : String(cell) }
-    var rows: [Row] = []
-    for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-      let cells = line.split(separator: "\t", omittingEmptySubsequences: false)
-      guard cells.count >= 6, !line.hasPrefix("#"), cells[0] != "name" else { continue }
-      rows.append(
-        Row(
-          name: String(cells[0]), architecture: optional(cells[1]),
-          ignoresMerges: optional(cells[2]).map { $0 == "true" },
-          addsBOS: optional(cells[3]).map { $0 == "true" }, token: optional(cells[4]),
-          steps: PreTokenizerSteps(table: cells[5...].map { String($0) })))
+  private static let stepColumns = (1...6).map { "step \($0)" }
+
+  private init() {
+    let table = FormatTable(
+      Formats.preTokenizers, name: "tokenizers/pre-tokenizers.tsv",
+      columns: ["name", "architecture", "ignore_merges", "add_bos", "token"] + Self.stepColumns)
+    rows = table.rows.map { row in
+      func optional(_ column: String) -> String? { row[column] == "*" ? nil : row[column] }
+      return Row(
+        name: row["name"], architecture: optional("architecture"),
+        ignoresMerges: optional("ignore_merges").map { $0 == "true" },
+        addsBOS: optional("add_bos").map { $0 == "true" }, token: optional("token"),
+        steps: PreTokenizerSteps(table: Self.stepColumns.map { row[$0] }))
     }
-    self.rows = rows
   }
 
   func name(for traits: Traits) -> String? {

@@ -15,10 +15,7 @@ struct SplitExpression {
 
   init(_ raw: String) {
     var parser = Parser(scalars: Array(raw.unicodeScalars))
-    let parts = parser.parts()
-    var text: [String] = []
-    for part in parts where part != "{1}" { text.append(part) }
-    var joined = text.joined()
+    var joined = parser.parts().joined()
     for spelling in Self.contractionSpellings {
       joined = joined.replacing(spelling, with: Self.contractions)
     }
@@ -32,9 +29,16 @@ struct SplitExpression {
     "'(?i:[dmst]|ll|ve|re)",
   ]
 
+  /// Takes time in proportion to the length, whatever the text.
   private struct Parser {
     let scalars: [Unicode.Scalar]
     var position = 0
+    private let lastBrace: Int
+
+    init(scalars: [Unicode.Scalar]) {
+      self.scalars = scalars
+      lastBrace = scalars.lastIndex(of: "}") ?? -1
+    }
 
     /// Splits into atoms, classes and everything else, each in its canonical spelling.
     mutating func parts() -> [String] {
@@ -81,7 +85,9 @@ struct SplitExpression {
       guard position < scalars.count else { return "" }
       var name = ""
       if scalars[position] == "{" {
-        guard let end = scalars[position...].firstIndex(of: "}") else { return "" }
+        guard position < lastBrace, let end = scalars[position...].firstIndex(of: "}") else {
+          return ""
+        }
         for scalar in scalars[(position + 1)..<end] { name.unicodeScalars.append(scalar) }
         position = end + 1
       } else {
@@ -102,7 +108,9 @@ struct SplitExpression {
       while position < scalars.count, scalars[position] != "]" {
         if scalars[position] == "[" || matches("&&") { break }
         var member = atom()
-        if position + 1 < scalars.count, scalars[position] == "-", scalars[position + 1] != "]" {
+        if position + 1 < scalars.count, scalars[position] == "-",
+          scalars[position + 1] != "]", scalars[position + 1] != "["
+        {
           position += 1
           member += "-" + atom()
         }

@@ -11,9 +11,10 @@ import Tensors
 ///
 ///     trainer_spec: 35 byte_fallback
 ///
-/// Refused as the SentencePiece library refuses them: an empty piece, a piece that appears twice, no
-/// unknown piece or two, a byte piece not written `<0xHH>`, byte pieces without byte fallback and
-/// the reverse. Source: formats/tokenizers/README.md
+/// Refused as the SentencePiece library refuses them: an empty piece, a text that appears twice among
+/// the pieces that text is split into (types 1, 4, 5) or twice among the others, no unknown piece or
+/// two, a byte piece not written `<0xHH>` in upper case, byte pieces without byte fallback and the
+/// reverse. Source: formats/tokenizers/README.md
 struct SentencePieceModel {
   private(set) var pieces = StringTable()
   private(set) var scores: [Float] = []
@@ -29,7 +30,7 @@ struct SentencePieceModel {
           found: "\(file.byteCount) bytes", allowed: "at most \(Self.fileByteLimit) bytes"))
     }
     var reader = ProtobufReader(file)
-    var index = TokenIndex()
+    var index = PieceIndex()
     var hasByteFallback = false
     while let tag = try reader.nextTag("tokenizer.model") {
       switch tag.number {
@@ -47,11 +48,12 @@ struct SentencePieceModel {
       default: try reader.skip(tag, "tokenizer.model")
       }
     }
+    try file.checkUnchanged()
     try validate(file.path, hasByteFallback: hasByteFallback)
   }
 
   private mutating func readPiece(
-    _ reader: inout ProtobufReader, _ tag: ProtobufReader.Tag, _ index: inout TokenIndex
+    _ reader: inout ProtobufReader, _ tag: ProtobufReader.Tag, _ index: inout PieceIndex
   ) throws(FormatError) {
     let field = "tokenizer.model.pieces[\(pieces.count)]"
     let start = reader.cursor.offset
@@ -89,7 +91,7 @@ struct SentencePieceModel {
       throw reader.cursor.error(
         field + ".score", .outOfRange(found: "\(score)", allowed: "a finite number"), at: start)
     }
-    if kind == .byte, !isByteToken(text) {
+    if kind == .byte, !isByteToken(text) || text.contains(where: isLowerHexDigit) {
       throw reader.cursor.error(
         field + ".piece",
         .outOfRange(found: String(decoding: text, as: UTF8.self), allowed: "<0x00> to <0xFF>"),
@@ -98,10 +100,23 @@ struct SentencePieceModel {
     pieces.append(text)
     scores.append(score)
     kinds.append(kind)
-    guard index.insert(pieces.count - 1, in: pieces) else {
+    guard index.insert(pieces.count - 1, kind, in: pieces) else {
       throw reader.cursor.error(
         field + ".piece", .duplicate("piece \"\(String(decoding: text, as: UTF8.self))\""),
         at: start)
+    }
+  }
+
+  /// Positions by text, apart for the pieces that text is split into and for all others.
+  private struct PieceIndex {
+    private var matched = TokenIndex()
+    private var reserved = TokenIndex()
+
+    mutating func insert(_ position: Int, _ kind: TokenKind, in table: StringTable) -> Bool {
+      switch kind {
+      case .normal, .userDefined, .unused: matched.insert(position, in: table)
+      case .unknown, .control, .byte: reserved.insert(position, in: table)
+      }
     }
   }
 
@@ -129,6 +144,10 @@ func isByteToken(_ text: some Collection<UInt8>) -> Bool {
   guard text.count == 6, text.starts(with: "<0x".utf8) else { return false }
   let rest = Array(text.dropFirst(3))
   return rest[2] == UInt8(ascii: ">") && rest[..<2].allSatisfy(isHexDigit)
+}
+
+private func isLowerHexDigit(_ byte: UInt8) -> Bool {
+  (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
 }
 
 private func isHexDigit(_ byte: UInt8) -> Bool {

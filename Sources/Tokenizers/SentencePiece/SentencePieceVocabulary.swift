@@ -14,11 +14,11 @@ extension Vocabulary {
   /// wins. Ids without a token are padded up to `declaredCount`; tokens from there on are left out,
   /// with a note.
   init(
-    sentencePiece model: SentencePieceModel, directory: inout TokenizerDirectory,
+    sentencePiece model: SentencePieceModel, directory: TokenizerDirectory,
     declaredCount: Int?, notes: inout [String]
   ) throws(FormatError) {
     let count = declaredCount ?? model.pieces.count
-    let added = try Self.addedTokens(&directory, count: count, notes: &notes)
+    let added = try Self.addedTokens(directory, count: count, notes: &notes)
     if model.pieces.count > count {
       notes.append(
         "tokenizer.model: pieces from id \(count) on are left out, as vocab_size is \(count)")
@@ -40,11 +40,11 @@ extension Vocabulary {
   private typealias Addition = (text: String, kind: TokenKind)
 
   private static func addedTokens(
-    _ directory: inout TokenizerDirectory, count: Int, notes: inout [String]
+    _ directory: TokenizerDirectory, count: Int, notes: inout [String]
   ) throws(FormatError) -> [Int: Addition] {
     var added: [Int: Addition] = [:]
     var leftOutCount = 0
-    for token in try AddedToken.list(of: &directory) {
+    for token in try AddedToken.list(of: directory) {
       if token.id < count {
         added[token.id] = (token.content, .userDefined)
       } else {

@@ -1,4 +1,3 @@
-import ByteIO
 import SystemPackage
 
 #if canImport(Glibc)
@@ -10,11 +9,11 @@ import SystemPackage
 #endif
 
 /// What the file system says about names; links are followed unless said otherwise.
-enum DirectoryListing {
+package enum DirectoryListing {
   /// Names in a folder, in the order of their bytes, without `.` and `..`.
   ///
   /// The order in which the file system lists them differs between machines and is never used.
-  static func names(in folder: String) throws(FormatError) -> [String] {
+  package static func names(in folder: String) throws(FormatError) -> [String] {
     guard let stream = opendir(folder) else {
       let code = Errno(rawValue: errno)
       throw FormatError(
@@ -34,15 +33,15 @@ enum DirectoryListing {
     return names.sorted().map(\.string)
   }
 
-  static func isFolder(_ path: String) -> Bool { mode(path, followLinks: true) == S_IFDIR }
-  static func exists(_ path: String) -> Bool { mode(path, followLinks: true) != nil }
+  package static func isFolder(_ path: String) -> Bool { mode(path, followLinks: true) == S_IFDIR }
+  package static func exists(_ path: String) -> Bool { mode(path, followLinks: true) != nil }
   /// A link whose target is not there.
-  static func isDanglingLink(_ path: String) -> Bool {
+  package static func isDanglingLink(_ path: String) -> Bool {
     mode(path, followLinks: false) == S_IFLNK && !exists(path)
   }
 
   /// The absolute path without links.
-  static func realPath(_ path: String) -> String? {
+  package static func realPath(_ path: String) -> String? {
     guard let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
     return String(cString: resolved)
@@ -55,7 +54,7 @@ enum DirectoryListing {
   }
 
   /// `name` inside `folder`.
-  static func join(_ folder: String, _ name: String) -> String {
+  package static func join(_ folder: String, _ name: String) -> String {
     FilePath(folder).appending(name).string
   }
 }

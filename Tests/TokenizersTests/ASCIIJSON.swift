@@ -1,16 +1,3 @@
-/// CRC-32 as zlib computes it, for goldens that record arrays by it.
-struct CRC32 {
-  private var state: UInt32 = ~0
-  var value: UInt32 { ~state }
-
-  mutating func update(_ bytes: some Sequence<UInt8>) {
-    for byte in bytes {
-      state ^= UInt32(byte)
-      for _ in 0..<8 { state = state >> 1 ^ (state & 1 == 1 ? 0xEDB8_8320 : 0) }
-    }
-  }
-}
-
 /// An array of texts as JSON in ASCII, with ", " between elements.
 func asciiJSON(_ texts: some Sequence<String>) -> String {
   "[" + texts.map(asciiJSON).joined(separator: ", ") + "]"
