@@ -81,8 +81,11 @@ package struct RotaryConfiguration: Hashable, Sendable {
     try Self.refusePartialRotation(parameters)
     let range = ModelConfiguration.contextLengths
     var original = try parameters.count(Self.originalContextLengthName, in: range)
-    let rootOriginal = try root.count(Self.originalContextLengthName, in: range)
-    original = original ?? (fillsDefaults ? contextLength : rootOriginal)
+    if original == nil {
+      original =
+        fillsDefaults
+        ? contextLength : try root.count(Self.originalContextLengthName, in: range)
+    }
     scaling = try Self.scaling(parameters, originalContextLength: original, notes: &notes)
   }
 

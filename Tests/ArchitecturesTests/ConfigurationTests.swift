@@ -134,8 +134,10 @@ private let faults: [(changes: [String: String], field: String)] = [
     "rope_scaling.original_max_position_embeddings"
   ),
   (
-    ["rope_scaling": "{\(llama3)}", "original_max_position_embeddings": "0"],
-    "original_max_position_embeddings"
+    [
+      "rope_scaling": #"{"type":"yarn","factor":4}"#, "model_type": #""other""#,
+      "original_max_position_embeddings": "0",
+    ], "original_max_position_embeddings"
   ),
   (
     [

@@ -124,6 +124,8 @@ extension ImportanceMatrix {
 /// - Parameters:
 ///   - count: already compared with the bytes of the file.
 ///   - read: fills the buffer of four bytes each, or throws.
+/// - Returns: `count` numbers.
+/// - Throws: what `read` throws.
 func littleEndianFloats(
   count: Int, _ read: (UnsafeMutableRawBufferPointer) throws(FormatError) -> Void
 ) throws(FormatError) -> [Float] {
