@@ -17,15 +17,19 @@ package struct ModelClass: Hashable, Sendable {
   package var defaultKeyValueHeadCount: Int?
 
   /// All known classes, in the order of the table.
-  package static let all: [ModelClass] = TabTable(Formats.architectures).rows.map { row in
-    guard let name = row["class"], let architecture = row["architecture"],
-      let tensors = row["tensors"], let modelType = row["modelType"],
-      let context = row["contextLength"].flatMap({ Int($0) })
-    else { preconditionFailure("architectures.tsv: \(row)") }
+  package static let all: [ModelClass] = FormatTable(
+    Formats.architectures, name: "architectures/architectures.tsv",
+    columns: [
+      "class", "architecture", "tensors", "modelType", "contextLength", "keyValueHeads",
+    ]
+  ).rows.map { row in
+    guard let context = Int(row["contextLength"]) else {
+      preconditionFailure("architectures.tsv, line \(row.line): no context length")
+    }
     return ModelClass(
-      name: name, architecture: architecture, tensorTable: tensors, modelType: modelType,
-      defaultContextLength: context,
-      defaultKeyValueHeadCount: row["keyValueHeads"].flatMap { Int($0) })
+      name: row["class"], architecture: row["architecture"], tensorTable: row["tensors"],
+      modelType: row["modelType"], defaultContextLength: context,
+      defaultKeyValueHeadCount: Int(row["keyValueHeads"]))
   }
 
   package static func named(_ name: String) -> ModelClass? { all.first { $0.name == name } }

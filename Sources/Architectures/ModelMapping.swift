@@ -36,7 +36,6 @@ package struct ModelMapping: Sendable {
   /// 0 for a dense model.
   package var expertCount: Int
   package var vocabularySize: Int
-  package var contextLength: Int
   /// What the user should know.
   package var notes: [String]
 
@@ -77,7 +76,6 @@ package struct ModelMapping: Sendable {
     headCountKV = configuration.headCountKV
     expertCount = 0
     vocabularySize = configuration.vocabularySize
-    contextLength = configuration.contextLength
     notes = configuration.notes
     let skipped = matches.count { $0.rule.presence == .skip }
     if skipped > 0 { notes.append("left out: \(skipped) tensors that the archive recomputes") }

@@ -41,6 +41,8 @@ package struct RotaryConfiguration: Hashable, Sendable {
     package var betaSlow: Double?
   }
 
+  /// What the reference takes for a llama3 scaling whose original context length nothing says.
+  static let defaultLlama3ContextLength = 8192
   /// Default of `rope_theta`.
   static let defaultTheta = 10_000.0
   /// Types that are read; the reference writes nothing for `default` and `dynamic`.
@@ -50,8 +52,11 @@ package struct RotaryConfiguration: Hashable, Sendable {
   ///
   /// - Parameters:
   ///   - root: the configuration.
-  ///   - contextLength: stands in for a missing `original_max_position_embeddings`.
-  ///   - fillsDefaults: whether a missing theta is the default one or stays open.
+  ///   - contextLength: stands in for a missing `original_max_position_embeddings` where the
+  ///     framework fills defaults.
+  ///   - fillsDefaults: whether the framework's own class reads the file: then a missing theta is
+  ///     the default one, and `original_max_position_embeddings` counts beside `factor` only.
+  ///     Otherwise the one beside `max_position_embeddings` counts, too.
   ///   - notes: gets what the user should know.
   /// - Throws: `FormatError` for members that contradict each other or are not read.
   init(
@@ -74,8 +79,17 @@ package struct RotaryConfiguration: Hashable, Sendable {
     try Self.refusePartialRotation(root)
     guard let parameters else { return }
     try Self.refusePartialRotation(parameters)
-    scaling = try Self.scaling(parameters, contextLength: contextLength, notes: &notes)
+    let range = ModelConfiguration.contextLengths
+    var original = try parameters.count(Self.originalContextLengthName, in: range)
+    if original == nil {
+      original =
+        fillsDefaults
+        ? contextLength : try root.count(Self.originalContextLengthName, in: range)
+    }
+    scaling = try Self.scaling(parameters, originalContextLength: original, notes: &notes)
   }
+
+  private static let originalContextLengthName = "original_max_position_embeddings"
 
   private static func nonEmpty(_ root: ConfigurationReader, _ name: String) throws(FormatError)
     -> ConfigurationReader?
@@ -88,15 +102,26 @@ package struct RotaryConfiguration: Hashable, Sendable {
 
   /// Whether both hold the same members, `type` and `rope_type` being one, `rope_theta` left out.
   private static func agree(_ a: JSONObject, _ b: JSONObject) -> Bool {
-    func texts(_ object: JSONObject) -> [String: String] {
-      var texts: [String: String] = [:]
+    func members(_ object: JSONObject) -> JSONObject {
+      var members = JSONObject()
       for (key, value) in object.members where !value.isNull && key != "rope_theta" {
-        // `8` and `8.0` agree.
-        texts[key == "type" ? "rope_type" : key] = value.double.map { "\($0)" } ?? "\(value)"
+        members.set(key == "type" ? "rope_type" : key, value)
       }
-      return texts
+      return members
     }
-    return texts(a) == texts(b)
+    return equal(.object(members(a)), .object(members(b)))
+  }
+
+  /// Whether two values say the same: `8` equals `8.0`, and members may come in any order.
+  private static func equal(_ a: JSONValue, _ b: JSONValue) -> Bool {
+    switch (a, b) {
+    case (.number(let a), .number(let b)): a.double == b.double
+    case (.array(let a), .array(let b)): a.count == b.count && zip(a, b).allSatisfy(equal)
+    case (.object(let a), .object(let b)):
+      a.members.count == b.members.count
+        && a.members.allSatisfy { key, value in b[key].map { equal(value, $0) } ?? false }
+    default: a == b
+    }
   }
 
   private static func refusePartialRotation(_ reader: ConfigurationReader) throws(FormatError) {
@@ -109,7 +134,7 @@ package struct RotaryConfiguration: Hashable, Sendable {
   }
 
   private static func scaling(
-    _ parameters: ConfigurationReader, contextLength: Int, notes: inout [String]
+    _ parameters: ConfigurationReader, originalContextLength: Int?, notes: inout [String]
   ) throws(FormatError) -> Scaling {
     let older = try parameters.string("type")
     let newer = try parameters.string("rope_type")
@@ -122,10 +147,6 @@ package struct RotaryConfiguration: Hashable, Sendable {
       if parameters.object.members.allSatisfy({ $0.key == "rope_theta" }) { return .none }
       throw parameters.error("rope_type", .missing("\"rope_type\""))
     }
-    func originalContextLength() throws(FormatError) -> Int {
-      let range = ModelConfiguration.contextLengths
-      return try parameters.count("original_max_position_embeddings", in: range) ?? contextLength
-    }
     switch type {
     case "default": return .none
     case "dynamic":
@@ -137,7 +158,7 @@ package struct RotaryConfiguration: Hashable, Sendable {
         factor: try parameters.requiredPositive("factor"),
         lowFrequencyFactor: try parameters.requiredPositive("low_freq_factor"),
         highFrequencyFactor: try parameters.requiredPositive("high_freq_factor"),
-        originalContextLength: try originalContextLength())
+        originalContextLength: originalContextLength ?? defaultLlama3ContextLength)
       guard scaling.highFrequencyFactor > scaling.lowFrequencyFactor else {
         throw parameters.error(
           "high_freq_factor",
@@ -147,10 +168,14 @@ package struct RotaryConfiguration: Hashable, Sendable {
       }
       return .llama3(scaling)
     case "yarn":
+      guard let originalContextLength else {
+        throw parameters.error(
+          originalContextLengthName, .missing("\"\(originalContextLengthName)\""))
+      }
       return .yarn(
         YarnScaling(
           factor: try parameters.requiredPositive("factor"),
-          originalContextLength: try originalContextLength(),
+          originalContextLength: originalContextLength,
           extrapolationFactor: try parameters.positive("extrapolation_factor"),
           attentionFactor: try parameters.positive(
             parameters.has("attention_factor") ? "attention_factor" : "attn_factor"),

@@ -35,14 +35,16 @@ struct TensorRule: Sendable {
 
   static func table(_ name: String) -> [TensorRule] {
     guard let bytes = Formats.tensorNames(name) else { preconditionFailure("no table \(name)") }
-    return TabTable(bytes).rows.map { row in
-      guard let source = row["source"], let archive = row["archive"],
-        let presence = row["presence"].flatMap(Presence.init), let transform = row["transform"],
-        let shape = row["shape"]
-      else { preconditionFailure("\(name).tsv: \(row)") }
+    return FormatTable(
+      bytes, name: "architectures/\(name).tsv",
+      columns: ["source", "archive", "transform", "presence", "shape"]
+    ).rows.map { row in
+      guard let presence = Presence(rawValue: row["presence"]) else {
+        preconditionFailure("\(name).tsv, line \(row.line): no presence")
+      }
       return TensorRule(
-        source: Pattern(source), archive: Pattern(archive), presence: presence,
-        transform: transform, shape: shape.split(separator: " ").map(String.init))
+        source: Pattern(row["source"]), archive: Pattern(row["archive"]), presence: presence,
+        transform: row["transform"], shape: row.list("shape", separator: " "))
     }
   }
 

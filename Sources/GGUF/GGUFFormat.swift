@@ -11,6 +11,10 @@ package enum GGUFFormat {
   package static let writtenVersion: UInt32 = 3
   package static let readVersions: ClosedRange<UInt32> = 2...3
   package static let defaultAlignment = 32
+  /// Padding is made in memory; the largest alignment in use is 4096.
+  package static let maximumAlignment = 1 << 20
+  package static let maximumKeyCount = 65_536
+  package static let maximumTensorCount = 1_048_576
   package static let maximumDimensionCount = 4
   /// The loader keeps a name in 64 bytes with a terminator.
   package static let maximumTensorNameByteCount = 63

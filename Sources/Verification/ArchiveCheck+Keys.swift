@@ -10,9 +10,29 @@ enum KeyTable {
     var key: String
     var type: String
     var isRequired: Bool
-    /// As the table spells it; empty for anything.
-    var allowed: String
+    var allowed: Allowed
   }
+
+  /// A cell of the column `allowed`.
+  enum Allowed: Hashable, Sendable {
+    case anything, positive
+    case numbers(ClosedRange<Int>)
+    case texts([String])
+
+    init(_ cell: String) {
+      let bounds = cell.split(separator: ".").compactMap { Int($0) }
+      self =
+        switch cell {
+        case "": .anything
+        case "positive": .positive
+        case _ where bounds.count == 2: .numbers(bounds[0]...bounds[1])
+        default: .texts(cell.split(separator: "|").map(String.init))
+        }
+    }
+  }
+
+  /// Elements of a value per layer; llama.cpp loads at most 512 layers.
+  static let maximumLayerElementCount = 4096
 
   static let rows: [Row] = FormatTable(
     Formats.Checks.keys, name: "checks/archive-keys.tsv",
@@ -20,7 +40,7 @@ enum KeyTable {
   ).rows.map {
     Row(
       architecture: $0["architecture"], key: $0["key"], type: $0["type"],
-      isRequired: $0["presence"] == "required", allowed: $0["allowed"])
+      isRequired: $0["presence"] == "required", allowed: Allowed($0["allowed"]))
   }
 
   static func rows(of architecture: String?) -> [Row] {
@@ -38,11 +58,22 @@ extension KeyTable.Row {
       report.error(key, "has the type \(typeName(value))", allowed: type)
       return
     }
-    switch value {
-    case .float32(let number): check(number, &report)
-    case .string(let text): check(text, &report)
-    default:
-      for number in wholeNumbers(value) { check(number, &report) }
+    if let count = value.array?.count, count > KeyTable.maximumLayerElementCount {
+      report.error(
+        key, "has \(count) numbers", allowed: "at most \(KeyTable.maximumLayerElementCount)")
+      return
+    }
+    switch (allowed, value) {
+    case (.positive, .float32(let number)) where !(number.isFinite && number > 0):
+      report.error(key, "is \(number)", allowed: "a finite number above 0")
+    case (.texts(let texts), .string(let text)) where !texts.contains(text):
+      report.error(key, "is \(text)", allowed: texts.joined(separator: ", "))
+    case (.numbers(let bounds), _):
+      // One finding for each key: an array may be wrong from end to end.
+      guard let number = wholeNumbers(value).first(where: { !bounds.contains($0) }) else { return }
+      report.error(
+        key, "is \(number)", allowed: "\(bounds.lowerBound) to \(bounds.upperBound)")
+    default: break
     }
   }
 
@@ -54,23 +85,6 @@ extension KeyTable.Row {
       }
     }
     return "\(value.ggufType)" == type
-  }
-
-  private func check(_ number: Float, _ report: inout CheckReport) {
-    guard allowed == "positive", !(number.isFinite && number > 0) else { return }
-    report.error(key, "is \(number)", allowed: "a finite number above 0")
-  }
-
-  private func check(_ text: String, _ report: inout CheckReport) {
-    let texts = allowed.split(separator: "|").map(String.init)
-    guard !texts.isEmpty, !texts.contains(text) else { return }
-    report.error(key, "is \(text)", allowed: texts.joined(separator: ", "))
-  }
-
-  private func check(_ number: Int, _ report: inout CheckReport) {
-    let bounds = allowed.split(separator: ".").compactMap { Int($0) }
-    guard bounds.count == 2, !(bounds[0] <= number && number <= bounds[1]) else { return }
-    report.error(key, "is \(number)", allowed: "\(bounds[0]) to \(bounds[1])")
   }
 }
 

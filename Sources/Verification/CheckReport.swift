@@ -58,29 +58,32 @@ package struct CheckReport: Hashable, Sendable, Codable {
   /// Whether there is no error; warnings may be there.
   package var passed: Bool { errorCount == 0 }
 
-  mutating func add(_ finding: Finding) {
-    if finding.severity == .error { errorCount += 1 }
-    if findings.count < Self.findingLimit {
-      findings.append(finding)
-    } else {
-      omittedFindingCount += 1
-    }
-  }
-
+  /// Adds an error; beyond the limit its text is not even made.
   mutating func error(
-    _ subject: String, _ problem: String, allowed: String? = nil, file: String? = nil,
-    fileOffset: UInt64? = nil
+    _ subject: String, _ problem: @autoclosure () -> String,
+    allowed: @autoclosure () -> String? = nil, file: String? = nil, fileOffset: UInt64? = nil
   ) {
-    add(
+    errorCount += 1
+    guard hasRoom() else { return }
+    findings.append(
       Finding(
         severity: .error, subject: subject, file: file ?? files.first ?? "",
-        fileOffset: fileOffset, problem: problem, allowed: allowed))
+        fileOffset: fileOffset, problem: problem(), allowed: allowed()))
   }
 
-  mutating func warning(_ subject: String, _ problem: String) {
-    add(
+  /// Adds a warning; beyond the limit its text is not even made.
+  mutating func warning(_ subject: String, _ problem: @autoclosure () -> String) {
+    guard hasRoom() else { return }
+    findings.append(
       Finding(
         severity: .warning, subject: subject, file: files.first ?? "", fileOffset: nil,
-        problem: problem, allowed: nil))
+        problem: problem(), allowed: nil))
+  }
+
+  /// Whether another finding is listed; counts it if not.
+  private mutating func hasRoom() -> Bool {
+    if findings.count < Self.findingLimit { return true }
+    omittedFindingCount += 1
+    return false
   }
 }

@@ -20,14 +20,18 @@ struct ModelDimensions {
   init?(_ metadata: Metadata, architecture: String, _ report: inout CheckReport) {
     // Values beyond these bounds are findings of the key table, and products would overflow.
     func number(_ key: String) -> Int? {
-      metadata["\(architecture).\(key)"].flatMap { wholeNumbers($0).first }
-        .flatMap { (1...(1 << 24)).contains($0) ? $0 : nil }
+      guard case .uint32(let number) = metadata["\(architecture).\(key)"],
+        (1...(1 << 24)).contains(number)
+      else { return nil }
+      return Int(number)
     }
     guard let layerCount = number("block_count"), layerCount <= 512,
       let embedding = number("embedding_length")
     else { return nil }
     func perLayer(_ key: String) -> [Int]? {
-      guard let value = metadata["\(architecture).\(key)"] else { return nil }
+      guard let value = metadata["\(architecture).\(key)"],
+        value.array?.count ?? 0 <= KeyTable.maximumLayerElementCount
+      else { return nil }
       let numbers = wholeNumbers(value)
       guard numbers.allSatisfy({ (1...(1 << 24)).contains($0) }),
         value.array != nil || !numbers.isEmpty

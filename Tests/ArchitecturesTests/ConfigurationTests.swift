@@ -36,6 +36,11 @@ private let llama3 =
     "rope_parameters": "{\(llama3),\"rope_theta\":500000}",
   ])
   #expect(both.rotary == newer.rotary)
+  // Numbers are compared as numbers, inside of lists and objects as well.
+  _ = try TinyConfiguration.parse([
+    "rope_scaling": #"{"type":"yarn","factor":4,"list":[1,{"a":2.0,"b":null}]}"#,
+    "rope_parameters": #"{"list":[1.0,{"b":null,"a":2}],"factor":4.0,"rope_type":"yarn"}"#,
+  ])
 }
 
 @Test func fixturesOfBothGenerationsAgree() throws {
@@ -124,6 +129,28 @@ private let faults: [(changes: [String: String], field: String)] = [
     ["rope_parameters": #"{"full_attention":{"rope_type":"default"}}"#],
     "rope_parameters.full_attention"
   ),
+  (
+    ["rope_scaling": #"{"type":"yarn","factor":4}"#, "model_type": #""other""#],
+    "rope_scaling.original_max_position_embeddings"
+  ),
+  (
+    [
+      "rope_scaling": #"{"type":"yarn","factor":4}"#, "model_type": #""other""#,
+      "original_max_position_embeddings": "0",
+    ], "original_max_position_embeddings"
+  ),
+  (
+    [
+      "rope_scaling": #"{"type":"yarn","factor":4,"list":[1,{"a":2}]}"#,
+      "rope_parameters": #"{"type":"yarn","factor":4,"list":[1,{"a":3}]}"#,
+    ], "rope_scaling"
+  ),
+  (
+    [
+      "rope_scaling": #"{"type":"yarn","factor":4,"é":1}"#,
+      "rope_parameters": #"{"type":"yarn","factor":4,"e\u0301":1}"#,
+    ], "rope_scaling"
+  ),
   (["partial_rotary_factor": "0.5"], "partial_rotary_factor"),
   (["hidden_act": #""gelu""#], "hidden_act"),
   (["num_local_experts": "8"], "num_local_experts"),
@@ -140,7 +167,7 @@ func refuses(_ index: Int) throws {
 
 @Test func unknownClassNamesTheKnownOnes() throws {
   let error = try #require(try failure(["architectures": #"["GPT2LMHeadModel"]"#]))
-  #expect("\(error)".contains("LlamaForCausalLM, MistralForCausalLM"), "\(error)")
+  #expect("\(error)".contains("LlamaForCausalLM, LLaMAForCausalLM, MistralForCausalLM"), "\(error)")
 }
 
 @Test func refusesWhatIsNoObject() {
@@ -152,15 +179,17 @@ func refuses(_ index: Int) throws {
   #expect(Set(ModelClass.all.map(\.name)).count == ModelClass.all.count)
   for modelClass in ModelClass.all {
     let bytes = try #require(Formats.tensorNames(modelClass.tensorTable))
-    let rows = String(decoding: bytes, as: UTF8.self).split(separator: "\n").dropFirst().map {
-      $0.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
-    }
-    #expect(rows.allSatisfy { $0.count == 5 })
-    #expect(Set(rows.map { $0[0] }).count == rows.count)
-    let targets = rows.map { $0[1] }.filter { !$0.isEmpty }
+    let rows = FormatTable(
+      bytes, name: modelClass.tensorTable,
+      columns: ["source", "archive", "transform", "presence", "shape"]
+    ).rows
+    #expect(Set(rows.map { $0["source"] }).count == rows.count)
+    let targets = rows.map { $0["archive"] }.filter { !$0.isEmpty }
     #expect(Set(targets).count == targets.count)
-    for row in rows where row[3] != "skip" {
-      #expect(row[0].contains("{L}") == row[1].contains("{L}"), "\(row[0])")
+    for row in rows {
+      #expect(row["archive"].isEmpty == (row["presence"] == "skip"), "line \(row.line)")
+      guard row["presence"] != "skip" else { continue }
+      #expect(row["source"].contains("{L}") == row["archive"].contains("{L}"), "line \(row.line)")
     }
   }
 }

@@ -25,17 +25,17 @@ private func failure(_ path: String) -> FormatError? {
   }
 }
 
-private func indexed(_ text: String, shards: [String: [UInt8]]) throws -> ScratchFolder {
-  let folder = try ScratchFolder()
-  for (name, bytes) in shards { try folder.write(bytes, name) }
-  try folder.write(text, "model.safetensors.index.json")
+private func indexed(_ text: String, shards: [String: [UInt8]]) throws -> TemporaryFolder {
+  let folder = TemporaryFolder()
+  for (name, bytes) in shards { folder.write(name, bytes) }
+  folder.write("model.safetensors.index.json", text)
   return folder
 }
 
 @Test func joinsShardsInOrderOfNames() throws {
   let folder = try indexed(goodIndex, shards: [secondName: second, firstName: first])
   let checkpoint = try CheckpointDirectory(folder.path)
-  #expect(checkpoint.files == [folder.path(firstName), folder.path(secondName)])
+  #expect(checkpoint.files == [folder.file(firstName), folder.file(secondName)])
   #expect(checkpoint.tensors.map(\.name) == ["a", "b", "c"])
   #expect(checkpoint.tensors.map { $0.regions[0].file } == [0, 0, 1])
   var bytes = [UInt8](repeating: 0, count: 4)
@@ -55,41 +55,67 @@ private func indexed(_ text: String, shards: [String: [UInt8]]) throws -> Scratc
 }
 
 @Test func acceptsCompleteNumberingWithoutIndex() throws {
-  let folder = try ScratchFolder()
-  try folder.write(second, secondName)
-  try folder.write(first, firstName)
+  let folder = TemporaryFolder()
+  folder.write(secondName, second)
+  folder.write(firstName, first)
   #expect(try CheckpointDirectory(folder.path).tensors.count == 3)
   // One shard of the set stands for all.
-  try folder.write("{}", "config.json")
-  #expect(try CheckpointDirectory(folder.path(secondName)).tensors.count == 3)
+  folder.write("config.json", "{}")
+  #expect(try CheckpointDirectory(folder.file(secondName)).tensors.count == 3)
+}
+
+/// DeepSeek writes the total with six digits.
+@Test(arguments: [("00001", "00002", "000002"), ("000000001", "000000002", "000000002")])
+func acceptsNumbersOfFiveToNineDigits(_ one: String, _ two: String, _ total: String) throws {
+  let folder = TemporaryFolder()
+  folder.write("model-\(two)-of-\(total).safetensors", second)
+  folder.write("model-\(one)-of-\(total).safetensors", first)
+  let checkpoint = try CheckpointDirectory(folder.path)
+  #expect(checkpoint.tensors.map(\.name) == ["a", "b", "c"])
+  #expect(checkpoint.notes.isEmpty)
+}
+
+@Test(arguments: ["0001-of-00001", "00001-of-0001", "0000000001-of-00001"])
+func refusesNumbersOfOtherLengths(_ numbers: String) throws {
+  let folder = TemporaryFolder()
+  folder.write("model-\(numbers).safetensors", first)
+  #expect("\(try #require(failure(folder.path)))".contains("missing model.safetensors"))
+}
+
+@Test func refusesTwoSpellingsOfOneShard() throws {
+  let folder = TemporaryFolder()
+  folder.write(firstName, first)
+  folder.write("model-000001-of-00002.safetensors", first)
+  folder.write(secondName, second)
+  #expect("\(try #require(failure(folder.path)))".contains("two ways"))
 }
 
 @Test func ignoresOtherCopiesOfTheWeights() throws {
   let folder = try indexed(goodIndex, shards: [firstName: first, secondName: second])
-  try folder.write(first, "consolidated.safetensors")
-  let original = try folder.makeFolder("original")
+  folder.write("consolidated.safetensors", first)
+  let original = folder.makeFolder("original")
   #expect(original.hasSuffix("/original"))
-  try folder.write(first, "original/model.safetensors")
+  folder.write("original/model.safetensors", first)
   let checkpoint = try CheckpointDirectory(folder.path)
   #expect(checkpoint.tensors.count == 3)
   #expect(checkpoint.notes == ["ignored: consolidated.safetensors"])
 }
 
 @Test func followsLinksOfAHubCache() throws {
-  let folder = try ScratchFolder()
-  _ = try folder.makeFolder("blobs")
-  _ = try folder.makeFolder("snapshots")
-  let snapshot = try folder.makeFolder("snapshots/0f1e")
-  try folder.write(first, "blobs/aa")
-  try folder.write(second, "blobs/bb")
-  try folder.write(goodIndex, "blobs/cc")
-  try folder.link("snapshots/0f1e/" + firstName, to: "../../blobs/aa")
-  try folder.link("snapshots/0f1e/" + secondName, to: "../../blobs/bb")
-  try folder.link("snapshots/0f1e/model.safetensors.index.json", to: "../../blobs/cc")
+  let folder = TemporaryFolder()
+  folder.makeFolder("blobs")
+  folder.makeFolder("snapshots")
+  let snapshot = folder.makeFolder("snapshots/0f1e")
+  folder.write("blobs/aa", first)
+  folder.write("blobs/bb", second)
+  folder.write("blobs/cc", goodIndex)
+  folder.link("snapshots/0f1e/" + firstName, to: "../../blobs/aa")
+  folder.link("snapshots/0f1e/" + secondName, to: "../../blobs/bb")
+  folder.link("snapshots/0f1e/model.safetensors.index.json", to: "../../blobs/cc")
   #expect(try CheckpointDirectory(snapshot).tensors.count == 3)
 
-  let broken = try folder.makeFolder("snapshots/dead")
-  try folder.link("snapshots/dead/model.safetensors", to: "../../blobs/zz")
+  let broken = folder.makeFolder("snapshots/dead")
+  folder.link("snapshots/dead/model.safetensors", to: "../../blobs/zz")
   let error = try #require(failure(broken))
   #expect(error.reason == .fileNotFound)
 }
@@ -119,26 +145,26 @@ func refusesBadIndex(_ text: String) throws {
   let folder = try indexed(goodIndex, shards: [firstName: first])
   var error = try #require(failure(folder.path))
   guard case .missing = error.reason else { return #expect(Bool(false), "\(error)") }
-  #expect(error.file == folder.path(secondName))
-  try folder.write([], secondName + ".incomplete")
+  #expect(error.file == folder.file(secondName))
+  folder.write(secondName + ".incomplete", [UInt8]())
   error = try #require(failure(folder.path))
   #expect("\(error)".contains("download is not finished"))
 }
 
 @Test func refusesGapsInNumbering() throws {
-  let folder = try ScratchFolder()
-  try folder.write(first, "model-00001-of-00003.safetensors")
-  try folder.write(second, "model-00003-of-00003.safetensors")
+  let folder = TemporaryFolder()
+  folder.write("model-00001-of-00003.safetensors", first)
+  folder.write("model-00003-of-00003.safetensors", second)
   let gap = try #require(failure(folder.path))
   #expect("\(gap)".contains("missing shard 2 of 3"))
-  try folder.write(second, "model-00002-of-00004.safetensors")
+  folder.write("model-00002-of-00004.safetensors", second)
   let mixed = try #require(failure(folder.path))
   #expect("\(mixed)".contains("4 shards"))
 }
 
 @Test func refusesShardNumberBeyondTotal() throws {
-  let folder = try ScratchFolder()
-  try folder.write(first, "model-00003-of-00001.safetensors")
+  let folder = TemporaryFolder()
+  folder.write("model-00003-of-00001.safetensors", first)
   #expect("\(try #require(failure(folder.path)))".contains("allowed 1 to 1"))
 }
 
@@ -163,29 +189,29 @@ func refusesBadIndex(_ text: String) throws {
 }
 
 @Test func saysWhatWasExpected() throws {
-  let folder = try ScratchFolder()
+  let folder = TemporaryFolder()
   let empty = try #require(failure(folder.path))
   #expect("\(empty)".contains("found: none"))
-  try folder.write(first, "consolidated.safetensors")
+  folder.write("consolidated.safetensors", first)
   let other = try #require(failure(folder.path))
   #expect("\(other)".contains("consolidated.safetensors"))
   #expect("\(other)".contains("model.safetensors.index.json"))
-  #expect(try #require(failure(folder.path("nothing"))).reason == .fileNotFound)
-  #expect(try #require(failure(folder.path("no.safetensors"))).reason == .fileNotFound)
+  #expect(try #require(failure(folder.file("nothing"))).reason == .fileNotFound)
+  #expect(try #require(failure(folder.file("no.safetensors"))).reason == .fileNotFound)
 }
 
 @Test func opensOneNamedFileOnlyBesideItsConfiguration() throws {
-  let folder = try ScratchFolder()
-  let path = try folder.write(first, "weights.safetensors")
+  let folder = TemporaryFolder()
+  let path = folder.write("weights.safetensors", first)
   #expect("\(try #require(failure(path)))".contains("config.json"))
-  try folder.write("{}", "config.json")
+  folder.write("config.json", "{}")
   let checkpoint = try CheckpointDirectory(path)
   #expect(checkpoint.path == folder.path)
   #expect(checkpoint.tensors.count == 2)
 }
 
 @Test func refusesFoldersInPlaceOfShards() throws {
-  let folder = try ScratchFolder()
-  _ = try folder.makeFolder("model.safetensors")
+  let folder = TemporaryFolder()
+  folder.makeFolder("model.safetensors")
   #expect("\(try #require(failure(folder.path)))".contains("a regular file"))
 }

@@ -11,16 +11,16 @@ private let cases: [JSONValue] = {
   return (try? JSONValue(file: path, limit: 1 << 20))?["cases"]?.array ?? []
 }()
 
-private func make(_ recorded: JSONValue, in folder: ScratchFolder) throws -> String {
+private func make(_ recorded: JSONValue, in folder: TemporaryFolder) throws -> String {
   let name = try #require(recorded["directory"]?.string)
-  let directory = try folder.makeFolder(name)
+  let directory = folder.makeFolder(name)
   if let path = recorded["nameOrPath"]?.string {
-    try folder.write("{\"_name_or_path\":\"\(path)\"}", name + "/config.json")
+    folder.write(name + "/config.json", "{\"_name_or_path\":\"\(path)\"}")
   }
   for (member, file) in [
     ("readme", "README.md"), ("generationConfig", "generation_config.json"),
   ] {
-    if let text = recorded[member]?.string { try folder.write(text, name + "/" + file) }
+    if let text = recorded[member]?.string { folder.write(name + "/" + file, text) }
   }
   return directory
 }
@@ -29,7 +29,7 @@ private func make(_ recorded: JSONValue, in folder: ScratchFolder) throws -> Str
 
 @Test(arguments: cases.indices)
 func matchesTheConverter(_ index: Int) throws {
-  let folder = try ScratchFolder()
+  let folder = TemporaryFolder()
   let directory = try make(cases[index], in: folder)
   let count = try #require(cases[index]["parameterCount"]?.int)
   let entries = try generalMetadata(
@@ -56,9 +56,9 @@ func matchesTheConverter(_ index: Int) throws {
 private func general(_ files: [String: String], modelName: String? = nil) throws -> (
   entries: Metadata, notes: [String]
 ) {
-  let folder = try ScratchFolder()
-  let directory = try folder.makeFolder("Some-1B")
-  for (name, text) in files { try folder.write(text, "Some-1B/" + name) }
+  let folder = TemporaryFolder()
+  let directory = folder.makeFolder("Some-1B")
+  for (name, text) in files { folder.write("Some-1B/" + name, text) }
   return try generalMetadata(
     directory: directory, architecture: "llama", modelName: modelName,
     parameterCounts: ParameterCounts(dense: 1_000_000_000))
@@ -86,7 +86,43 @@ private let aliasBomb =
       + "]\n"
   }.joined()
 
+/// Each level holds an alias of the one before it: no line is deep, the last value is.
+private func aliasChain(_ levels: Int) -> String {
+  (1..<levels).reduce("a1: &a1 [x]\n") { text, level in
+    text + "a\(level + 1): &a\(level + 1) [*a\(level)]\n"
+  }
+}
+
+@Test func readsLevelsUpToTheLimit() throws {
+  // The mapping itself is a level.
+  for yaml in [
+    aliasChain(31),
+    "a: " + String(repeating: "[", count: 31)
+      + String(repeating: "]", count: 31) + "\n",
+  ] {
+    let result = try general(["README.md": "---\nlicense: mit\n\(yaml)---\n"])
+    #expect(result.entries["general.license"] == .string("mit"), "\(result.notes)")
+  }
+}
+
+@Test(arguments: [1, 1024, 1025, 4 << 20])
+func ignoresNamesThatAreTooLong(_ byteCount: Int) throws {
+  let start = ContinuousClock.now
+  // Every part is another size.
+  let sizes = (0...byteCount / 2).lazy.map { "-\($0)B" }
+  var name = "N"
+  for size in sizes where name.utf8.count + size.utf8.count <= byteCount { name += size }
+  name += String(repeating: "x", count: byteCount - name.utf8.count)
+  let result = try general(["config.json": "{\"_name_or_path\":\"\(name)\"}"])
+  let isTaken = result.entries["general.name"]?.string?.hasPrefix("N") == true
+  #expect(isTaken == (byteCount <= 1024))
+  #expect(ContinuousClock.now - start < .seconds(10))
+}
+
 @Test(arguments: [
+  aliasChain(32), aliasChain(3000),
+  "a: " + String(repeating: "[", count: 32)
+    + String(repeating: "]", count: 32) + "\n",
   aliasBomb, "a: [", "a: *nowhere\n", "- a list\n", "just text\n", "a: b: c\n", "%YAML 9\n",
   String(repeating: "[", count: 40), "a: 1\n...\nb: 2\n", "a: &x [*x]\n",
   "x: " + String(repeating: "y", count: 300_000) + "\n",
@@ -99,8 +135,8 @@ func ignoresCardsThatCannotBeRead(_ yaml: String) throws {
 }
 
 @Test func ignoresACardThatIsNotUTF8() throws {
-  let folder = try ScratchFolder()
-  try folder.write(Array("---\nlicense: ".utf8) + [0xFF, 0x0A], "README.md")
+  let folder = TemporaryFolder()
+  folder.write("README.md", Array("---\nlicense: ".utf8) + [0xFF, 0x0A])
   let result = try generalMetadata(
     directory: folder.path, architecture: "llama", parameterCounts: ParameterCounts(dense: 1))
   #expect(result.notes.count == 1)
@@ -125,13 +161,13 @@ func refusesImpossibleSamplerSettings(_ text: String) throws {
 }
 
 @Test func resolvesTheNameOfTheCurrentFolder() throws {
-  let folder = try ScratchFolder()
-  _ = try folder.makeFolder("My-Model-v2")
+  let folder = TemporaryFolder()
+  folder.makeFolder("My-Model-v2")
   let result = try generalMetadata(
     directory: folder.path + "/My-Model-v2/./", architecture: "llama",
     parameterCounts: ParameterCounts(dense: 1))
   #expect(result.entries["general.name"] == .string("My Model v2"))
-  _ = try folder.makeFolder("My-Model-v2/inner")
+  folder.makeFolder("My-Model-v2/inner")
   let parent = try generalMetadata(
     directory: folder.path + "/My-Model-v2/inner/..", architecture: "llama",
     parameterCounts: ParameterCounts(dense: 1))

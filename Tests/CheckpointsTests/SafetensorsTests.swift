@@ -5,8 +5,8 @@ import TestSupport
 import Testing
 
 private func open(_ bytes: [UInt8]) throws -> SafetensorsFile {
-  let folder = try ScratchFolder()
-  return try SafetensorsFile(folder.write(bytes, "model.safetensors"))
+  let folder = TemporaryFolder()
+  return try SafetensorsFile(folder.write("model.safetensors", bytes))
 }
 
 private func failure(_ bytes: [UInt8]) throws -> FormatError? {
@@ -170,17 +170,17 @@ func refusesBadHeader(_ index: Int) throws {
 }
 
 @Test func noticesThatTheFileChanged() throws {
-  let folder = try ScratchFolder()
-  let path = try folder.write(SafetensorsBytes.vectors([("a", 3)]), "x.safetensors")
+  let folder = TemporaryFolder()
+  let path = folder.write("x.safetensors", SafetensorsBytes.vectors([("a", 3)]))
   let file = try SafetensorsFile(path)
   try file.checkUnchanged()
-  try folder.write(SafetensorsBytes.vectors([("a", 2)]), "x.safetensors")
+  folder.write("x.safetensors", SafetensorsBytes.vectors([("a", 2)]))
   #expect(throws: FormatError.self) { try file.checkUnchanged() }
 }
 
 /// Whatever single byte of the header or its length changes, the file is read or refused.
 @Test func survivesEveryChangedByte() throws {
-  let folder = try ScratchFolder()
+  let folder = TemporaryFolder()
   let whole = SafetensorsBytes.vectors([("a", 3), ("b", 2)])
   let replacements = Array("\0 \"\\}]:,-9".utf8) + [0x80, 0xFF]
   var accepted = 0
@@ -188,7 +188,7 @@ func refusesBadHeader(_ index: Int) throws {
     for replacement in replacements {
       var bytes = whole
       bytes[position] = replacement
-      let path = try folder.write(bytes, "x.safetensors")
+      let path = folder.write("x.safetensors", bytes)
       guard let file = try? SafetensorsFile(path) else { continue }
       accepted += 1
       #expect(file.tensors.reduce(0) { $0 + $1.byteCount } == 20)
@@ -196,4 +196,31 @@ func refusesBadHeader(_ index: Int) throws {
   }
   // Names may change; a file in which nothing changed is among them.
   #expect(accepted > 0)
+}
+
+/// One tensor too many is refused before the rest of the header is read.
+@Test func limitsTheCountOfTensors() throws {
+  let limit = SafetensorsHeader.tensorCountLimit
+  let page = String(
+    decoding: try PositionalFile.readAll(
+      Fixtures.root + "/formats/safetensors.md", limit: 1 << 20), as: UTF8.self)
+  #expect(page.replacing(",", with: "").contains("at most \(limit) tensors"))
+  var entries = (0..<limit).map { index in
+    #""\#(index)":{"dtype":"I8","shape":[0],"data_offsets":[0,0]}"#
+  }
+  #expect(try open(entries).header.tensors.count == limit)
+  entries.append(#""more":"#)
+  do {
+    _ = try open(entries)
+    Issue.record("accepted")
+  } catch let error as FormatError {
+    #expect("\(error)".contains("at most \(limit)"), "\(error)")
+  }
+}
+
+private func open(_ entries: [String]) throws -> SafetensorsFile {
+  let header = "{" + entries.joined(separator: ",") + "}"
+  let folder = TemporaryFolder()
+  let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
+  return try SafetensorsFile(folder.write("model.safetensors", length + Array(header.utf8)))
 }

@@ -1,28 +1,19 @@
-import ByteIO
 import GGUF
 import Tensors
 import TestSupport
 import Testing
 
-/// The rows of a table in a page under `formats/`, found by its header line.
-private func table(_ page: String, _ header: String, after heading: String = "") throws
+/// The cells of some columns of a page's table, row by row.
+private func table(_ page: String, _ columns: [String], after heading: String? = nil) throws
   -> [[String]]
 {
-  let text = String(
-    decoding: try PositionalFile.readAll(Fixtures.root + "/formats/" + page, limit: 1 << 20),
-    as: UTF8.self)
-  let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-  let section = try #require(heading.isEmpty ? 0 : lines.firstIndex { $0 == heading })
-  let start = try #require(lines[section...].firstIndex { $0 == header })
-  return lines[(start + 2)...].prefix { $0.hasPrefix("|") }.map { line in
-    line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast().map {
-      String($0.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
-    }
+  try MarkdownTable(page: page, columns: columns, after: heading).rows.map { row in
+    try columns.map { try #require(row[$0]) }
   }
 }
 
 @Test func valueTypesMatchThePage() throws {
-  let rows = try table("gguf.md", "| number | type | bytes | value |")
+  let rows = try table("gguf.md", ["number", "type", "bytes"])
   #expect(rows.count == GGUFValueType.allCases.count)
   for (row, type) in zip(rows, GGUFValueType.allCases) {
     #expect(row[0] == "\(type.rawValue)")
@@ -32,7 +23,7 @@ private func table(_ page: String, _ header: String, after heading: String = "")
 }
 
 @Test func tensorTypesMatchThePage() throws {
-  let rows = try table("gguf.md", "| number | tensor type |")
+  let rows = try table("gguf.md", ["number", "tensor type"])
   let types = TensorType.allCases.compactMap { type in
     type.ggmlID.map { [$0.description, type.name] }
   }
@@ -41,19 +32,23 @@ private func table(_ page: String, _ header: String, after heading: String = "")
 }
 
 @Test func limitsMatchThePage() throws {
-  let rows = try table("gguf.md", "| limit | value | reason |").map { Array($0.prefix(2)) }
+  let rows = try table("gguf.md", ["limit", "value"])
   #expect(
     rows == [
       ["tensor name", "\(GGUFFormat.maximumTensorNameByteCount)"],
       ["key", "\(GGUFFormat.maximumKeyByteCount)"],
+      ["keys", "\(GGUFFormat.maximumKeyCount)"],
+      ["tensors", "\(GGUFFormat.maximumTensorCount)"],
       ["dimensions", "\(GGUFFormat.maximumDimensionCount)"],
+      ["alignment", "\(GGUFFormat.maximumAlignment)"],
       ["array depth", "\(GGUFFormat.maximumArrayDepth)"],
       ["header", "\(GGUFFormat.maximumHeaderByteCount)"],
+      ["importance matrix", "\(ImportanceMatrix.maximumFileByteCount)"],
     ])
 }
 
 @Test func splitKeysMatchThePage() throws {
-  let rows = try table("gguf.md", "| key | type | value |")
+  let rows = try table("gguf.md", ["key", "type", "value"])
   let metadata = try GGUFSplit.metadata(
     Metadata(), part: 0, of: 2, tensorCount: 1, order: .quantizer)
   #expect(rows.map { $0[0] } == metadata.keys.map(\.string))
@@ -62,11 +57,11 @@ private func table(_ page: String, _ header: String, after heading: String = "")
 
 @Test func importanceNamesMatchThePage() throws {
   typealias Key = ImportanceMatrix.Key
-  let keys = try table("imatrix.md", "| key | type | value |")
+  let keys = try table("imatrix.md", ["key", "type", "value"])
   #expect(keys.map { $0[0] } == [Key.type, Key.datasets, Key.chunkCount, Key.chunkSize])
-  let tensors = try table("imatrix.md", "| name | row-major shape | content |")
+  let tensors = try table("imatrix.md", ["name", "row-major shape"])
   #expect(tensors.map { $0[0] } == ["X" + Key.sumSuffix, "X" + Key.countSuffix])
-  let stored = try table("imatrix.md", "| key | type | value |", after: "## In the archive")
+  let stored = try table("imatrix.md", ["key", "type"], after: "## In the archive")
   let matrix = try ImportanceMatrix(Fixtures.path("models/imatrix/llama2.gguf"))
   #expect(stored.map { $0[0] } == matrix.archiveMetadata.map(\.key))
   #expect(stored.map { $0[1] } == matrix.archiveMetadata.map { "\($0.value.ggufType)" })

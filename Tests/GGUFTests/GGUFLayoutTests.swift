@@ -92,9 +92,41 @@ func layoutRefuses(_ tensor: GGUFTensorInfo, _ field: String) {
   #expect(throws: FormatError.self) { try GGUFLayout(metadata: Metadata(), tensors: tensors) }
 }
 
-@Test(arguments: [MetadataValue.int32(32), .uint32(0), .uint32(48)])
+@Test(arguments: [
+  MetadataValue.int32(32), .uint32(0), .uint32(48), .uint32(1 << 21), .uint32(1 << 31),
+])
 func layoutRefusesAlignment(_ value: MetadataValue) {
   var metadata = Metadata()
   metadata["general.alignment"] = value
   #expect(throws: FormatError.self) { try GGUFLayout(metadata: metadata, tensors: []) }
+}
+
+/// As `--override-kv general.alignment=int:4096` sets it.
+@Test(arguments: [(64, 128), (4096, 4096), (1 << 20, 1 << 20)])
+func layoutTakesLargeAlignments(_ alignment: Int, _ dataOffset: UInt64) throws {
+  var metadata = Metadata()
+  metadata.apply([try MetadataOverride(parsing: "general.alignment=int:\(alignment)")])
+  let tensor = GGUFTensorInfo(name: "t", shape: Shape([4]), type: .f32)
+  let layout = try GGUFLayout(metadata: metadata, tensors: [tensor])
+  #expect(layout.dataOffset == dataOffset)
+  #expect(layout.fileByteCount == dataOffset + UInt64(alignment))
+}
+
+@Test func layoutRefusesCountsThatNoReaderTakes() throws {
+  func error(keys: Int, tensors: Int) -> FormatError? {
+    var metadata = Metadata()
+    for index in 0..<keys { metadata["k\(index)"] = .bool(true) }
+    let tensors = (0..<tensors).map { index in
+      GGUFTensorInfo(name: ExactString("t\(index)"), shape: Shape([1]), type: .i8)
+    }
+    do throws(FormatError) {
+      _ = try GGUFLayout(metadata: metadata, tensors: tensors, file: "out.gguf")
+      return nil
+    } catch {
+      return error
+    }
+  }
+  #expect(error(keys: 65_536, tensors: 1) == nil)
+  #expect(error(keys: 65_537, tensors: 1)?.field == "gguf.kv_count")
+  #expect(error(keys: 0, tensors: 1_048_577)?.field == "gguf.tensor_count")
 }

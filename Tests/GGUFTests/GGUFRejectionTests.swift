@@ -96,6 +96,12 @@ private let keys: [Rejection] = [
     "KV alignment 0", "general.alignment", .outOfRange,
     oneKey { $0.key("general.alignment", uint32: 0) }),
   Rejection(
+    "KV alignment 2 MiB", "general.alignment", .outOfRange,
+    oneKey { $0.key("general.alignment", uint32: 1 << 21) }),
+  Rejection(
+    "KV alignment 2 GiB", "general.alignment", .outOfRange,
+    oneKey { $0.key("general.alignment", uint32: 1 << 31) }),
+  Rejection(
     "KV_WRONG_TYPE_ALIGN", "general.alignment", .outOfRange,
     oneKey { $0.key("general.alignment", type: 5).integer(Int32(32)) }),
   Rejection(
@@ -228,6 +234,33 @@ func rejects(_ rejection: Rejection) throws {
     #expect(error.file == path)
     if let offset = error.fileOffset { #expect(offset <= UInt64(rejection.bytes.count)) }
   }
+}
+
+/// A count is refused beyond its limit; within it, the first thing that it counts is.
+@Test(arguments: [
+  (0, 65_536, "gguf.kv[0].key"), (0, 65_537, "gguf.kv_count"),
+  (1_048_576, 0, "gguf.tensor[0].name"), (1_048_577, 0, "gguf.tensor_count"),
+])
+func limitsCounts(_ tensors: UInt64, _ keys: UInt64, _ field: String) {
+  let folder = TemporaryFolder()
+  let room = [UInt8](repeating: 0, count: 25 * Int(tensors) + 14 * Int(keys))
+  let path = folder.write(GGUFBytes.header(tensors: tensors, keys: keys).raw(room).bytes)
+  do throws(FormatError) {
+    _ = try GGUFFile(path)
+    Issue.record("accepted")
+  } catch {
+    #expect(error.field == field)
+    #expect(error.kind == .outOfRange)
+  }
+}
+
+@Test(arguments: [(64, 128), (4096, 4096), (1 << 20, 1 << 20)])
+func readsLargeAlignments(_ alignment: Int, _ dataOffset: UInt64) throws {
+  let folder = TemporaryFolder()
+  let file = GGUFBytes.header(tensors: 1, keys: 1)
+    .key("general.alignment", uint32: UInt32(alignment)).tensor("t", [4]).padded(to: alignment)
+    .data(16)
+  #expect(try GGUFFile(folder.write(file.bytes)).parts[0].header.dataOffset == dataOffset)
 }
 
 @Test func rejectsEveryTruncation() throws {

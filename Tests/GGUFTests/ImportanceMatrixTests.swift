@@ -1,5 +1,6 @@
 import ByteIO
 import GGUF
+import SystemPackage
 import Tensors
 import TestSupport
 import Testing
@@ -136,6 +137,26 @@ func refusesHalfAPair(_ missing: String) throws {
   #expect(throws: FormatError.self) {
     try read(
       matrixFile(sums: [1, 2], counts: [1], columns: 2) { $0["general.type"] = .string("model") })
+  }
+}
+
+/// Zeros behind either form take no room on the disk.
+@Test(arguments: ["models/imatrix/llama2.gguf", "models/imatrix/llama2.dat"])
+func refusesLargeFiles(_ name: String) throws {
+  let folder = TemporaryFolder()
+  let path = folder.write(try Fixtures.bytes(name), "imatrix")
+  let limit = ImportanceMatrix.maximumFileByteCount
+  let file = try FileDescriptor.open(FilePath(path), .writeOnly)
+  try file.closeAfter { try file.resize(to: Int64(limit) + 1) }
+  do throws(FormatError) {
+    _ = try ImportanceMatrix(path)
+    Issue.record("accepted")
+  } catch {
+    #expect(error.field == "imatrix")
+    #expect(
+      error.reason
+        == .outOfRange(
+          found: "\(limit + 1) bytes", allowed: "at most \(limit) bytes"))
   }
 }
 

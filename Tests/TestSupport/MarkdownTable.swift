@@ -10,14 +10,20 @@ package struct MarkdownTable {
   /// - Parameters:
   ///   - page: path below `formats/`.
   ///   - columns: names that the header must have.
+  ///   - heading: line behind which the table is looked for.
   /// - Throws: when the page cannot be read.
-  package init(page: String, columns: [String]) throws {
+  package init(page: String, columns: [String], after heading: String? = nil) throws {
     let path = Fixtures.root + "/formats/" + page
     let text = String(
       decoding: try PositionalFile.readAll(path, limit: 1 << 20), as: UTF8.self)
     var header: [String]?
     rows = []
+    var isBehindHeading = heading == nil
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      guard isBehindHeading else {
+        isBehindHeading = line == heading ?? ""
+        continue
+      }
       guard line.hasPrefix("|") else {
         if header != nil { return }
         continue

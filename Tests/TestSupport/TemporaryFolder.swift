@@ -43,6 +43,14 @@ package final class TemporaryFolder: Sendable {
     return place.string
   }
 
+  /// Makes a folder and those above it, and returns its path.
+  @discardableResult
+  package func makeFolder(_ name: String) -> String {
+    let folder = FilePath(path).appending(name)
+    Self.makeFolders(folder)
+    return folder.string
+  }
+
   package func file(_ name: String) -> String { path + "/" + name }
 
   /// Names of the entries of a folder inside, sorted, `.` and `..` left out.

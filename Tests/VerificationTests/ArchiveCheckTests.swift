@@ -191,3 +191,16 @@ func finds(_ fault: Fault) throws {
   #expect(report.findings.count == CheckReport.findingLimit)
   #expect(report.omittedFindingCount == 510 * 9 - CheckReport.findingLimit)
 }
+
+/// However many elements are wrong, a key gives one finding.
+@Test func reportsTheFirstBadElementOfAnArrayOnly() throws {
+  var model = ExampleModel()
+  model.metadata["llama.attention.head_count"] = .array(.int32([4, -1, -2, 0]))
+  let key = "llama.attention.head_count"
+  #expect(try model.check().findings.filter { $0.subject == key }.map(\.problem) == ["is -1"])
+  for (count, isTooLong) in [(4096, false), (4097, true)] {
+    model.metadata[key] = .array(.uint32([UInt32](repeating: 0, count: count)))
+    let problems = try model.check().findings.filter { $0.subject == key }.map(\.problem)
+    #expect(problems == [isTooLong ? "has 4097 numbers" : "is 0"])
+  }
+}

@@ -4,7 +4,7 @@ import StrictJSON
 /// Which files of a directory hold the checkpoint's weights.
 ///
 /// In this order: what `model.safetensors.index.json` names; `model.safetensors`; a complete set of
-/// `model-0000N-of-0000M.safetensors`. Everything else (`consolidated.safetensors`, `original/`) is
+/// `model-0000N-of-0000M.safetensors` (5 to 9 digits each). Everything else (`consolidated.safetensors`, `original/`) is
 /// another copy of the same weights and is left alone.
 struct WeightFiles {
   static let indexName = "model.safetensors.index.json"
@@ -101,6 +101,10 @@ struct WeightFiles {
         file: DirectoryListing.join(folder, bad.0), field: "file name",
         reason: .outOfRange(found: "shard \(bad.1.number)", allowed: "1 to \(total)"))
     }
+    if numbers.count < shards.count {
+      throw FormatError(
+        file: folder, field: "shards", reason: .duplicate("shard number, spelled in two ways"))
+    }
     if numbers.count != total {
       let gap = (1...total).first { !numbers.contains($0) } ?? total
       throw FormatError(
@@ -156,6 +160,7 @@ struct ShardNumber {
   var number: Int
   var total: Int
 
+  /// Takes a file name apart; `nil` when it is not the name of a shard.
   init?(_ name: String) {
     let prefix = "model-"
     let suffix = ".safetensors"
@@ -171,10 +176,13 @@ struct ShardNumber {
     self.total = total
   }
 
+  /// Usually five; DeepSeek writes the total with six.
+  private static let digitCounts = 5...9
+
   private static func count(_ digits: Substring) -> Int? {
-    guard digits.utf8.count == 5, digits.utf8.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 }) else {
-      return nil
-    }
+    guard digitCounts.contains(digits.utf8.count),
+      digits.utf8.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 })
+    else { return nil }
     return Int(digits)
   }
 }

@@ -9,6 +9,9 @@ struct ModelIdentifier: Equatable {
   var version: String?
   var sizeLabel: String?
 
+  /// A longer text is no name and says nothing.
+  static let byteCountLimit = 1024
+
   private enum Role { case basename, sizeLabel, finetune, version, type }
 
   private struct Part {
@@ -20,6 +23,7 @@ struct ModelIdentifier: Equatable {
   ///   - identifier: a hub name with or without organization, or a directory name.
   ///   - parameterCount: of the whole model; a size far from it is taken for a context length.
   init(_ identifier: String, parameterCount: Int) {
+    guard identifier.utf8.count <= Self.byteCountLimit else { return }
     // A sentence is a title, not an identifier.
     if identifier.utf8.contains(UInt8(ascii: " ")) {
       fullName = identifier
@@ -44,10 +48,9 @@ struct ModelIdentifier: Equatable {
     basename = joined { $0.roles.contains(.basename) }
     finetune = joined { $0.roles.contains(.finetune) }
     version = joined { $0.roles.contains(.version) && !$0.roles.contains(.basename) }
-    var sizes: [String] = []
-    for part in parts where part.roles.contains(.sizeLabel) && !sizes.contains(part.text) {
-      sizes.append(part.text)
-    }
+    var known: Set<String> = []
+    let sizes = parts.filter { $0.roles.contains(.sizeLabel) && known.insert($0.text).inserted }
+      .map(\.text)
     sizeLabel = sizes.isEmpty ? nil : sizes.joined(separator: "-")
     // A bare name says nothing about itself.
     if sizeLabel == nil && finetune == nil && version == nil { basename = nil }

@@ -10,10 +10,19 @@ struct YAMLReader {
   static let nodeLimit = 20_000
   static let depthLimit = 32
 
-  /// Nodes of a value, aliases expanded.
+  /// A value and its size, aliases expanded.
   private struct Node {
     var value: YAMLValue
-    var count: Int
+    /// Values in it, itself included.
+    var count = 1
+    /// Levels of lists and mappings, from 1 for one without any inside.
+    var depth = 0
+
+    /// Counts a value that lies inside this one.
+    mutating func enclose(_ inner: Node) {
+      count += inner.count
+      depth = max(depth, inner.depth + 1)
+    }
   }
 
   private enum Event {
@@ -69,40 +78,54 @@ struct YAMLReader {
   private mutating func node(
     _ event: Event, anchor: String?, depth: Int, _ file: String
   ) throws(FormatError) -> Node {
-    guard depth < Self.depthLimit else {
-      throw malformed("nested deeper than \(Self.depthLimit) levels", file)
-    }
+    // Bounds the recursion here; an alias brings its own depth with it.
+    guard depth <= Self.depthLimit else { throw tooDeep(file) }
     var node: Node
     switch event {
-    case .scalar(let value): node = Node(value: value, count: 1)
+    case .scalar(let value): node = Node(value: value)
     case .alias(let name):
       guard let known = anchors[name] else { throw malformed("an alias without anchor", file) }
       node = known
     case .listStart:
-      node = Node(value: .null, count: 1)
+      node = Node(value: .null, depth: 1)
       var values: [YAMLValue] = []
       while let item = try child(depth, file) {
         values.append(item.value)
-        node.count += item.count
+        node.enclose(item)
+        try check(node, file)
       }
       node.value = .list(values)
     case .mapStart:
-      node = Node(value: .null, count: 1)
+      node = Node(value: .null, depth: 1)
       var members: [(key: String, value: YAMLValue)] = []
       while let key = try child(depth, file) {
         guard let value = try child(depth, file) else { throw malformed("a key alone", file) }
-        node.count += key.count + value.count
+        node.enclose(key)
+        node.enclose(value)
+        try check(node, file)
         members.append((key.value.scalarText ?? "", value.value))
       }
       node.value = .map(members)
     case .end, .documentEnd: throw malformed("an unexpected end", file)
     }
     nodeCount += 1
-    guard node.count <= Self.nodeLimit, nodeCount <= Self.nodeLimit else {
-      throw malformed("more than \(Self.nodeLimit) values", file)
-    }
+    guard nodeCount <= Self.nodeLimit else { throw tooMany(file) }
     if let anchor { anchors[anchor] = node }
     return node
+  }
+
+  /// Throws as soon as an unfinished value is too large, so that none is ever held.
+  private func check(_ node: Node, _ file: String) throws(FormatError) {
+    guard node.count <= Self.nodeLimit else { throw tooMany(file) }
+    guard node.depth <= Self.depthLimit else { throw tooDeep(file) }
+  }
+
+  private func tooMany(_ file: String) -> FormatError {
+    malformed("more than \(Self.nodeLimit) values", file)
+  }
+
+  private func tooDeep(_ file: String) -> FormatError {
+    malformed("nested deeper than \(Self.depthLimit) levels", file)
   }
 
   /// The next item of a list or mapping; `nil` at its end.

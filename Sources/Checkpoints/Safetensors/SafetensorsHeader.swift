@@ -14,6 +14,9 @@ package struct SafetensorsHeader: Sendable {
   /// Largest header that the format allows.
   package static let byteCountLimit: UInt64 = 100_000_000
 
+  /// Far above every known file; in memory an entry is several times as large as in the header.
+  package static let tensorCountLimit = 1_048_576
+
   /// Element types that the format names, spelled as `TensorType` spells them.
   package static let elementTypes: [TensorType] = [
     .f64, .f32, .f16, .bf16, .i8, .i16, .i32, .i64, .u8, .u16, .u32, .u64, .bool,
@@ -51,6 +54,13 @@ package struct SafetensorsHeader: Sendable {
       if name == "__metadata__" {
         metadata = try Self.readMetadata(&reader)
       } else {
+        guard entries.count < Self.tensorCountLimit else {
+          throw reader.error(
+            "header",
+            .outOfRange(
+              found: "more than \(entries.count) tensors",
+              allowed: "at most \(Self.tensorCountLimit)"))
+        }
         entries.append(try Entry(name, &reader))
       }
     }

@@ -113,27 +113,35 @@ extension ImportanceMatrix {
         file: file.files[0], field: tensor.name.string,
         reason: .unsupported(found: tensor.type.name, allowed: "F32"))
     }
-    var bytes = [UInt8](repeating: 0, count: tensor.byteCount)
-    var failure: FormatError?
-    bytes.withUnsafeMutableBytes { buffer in
-      do throws(FormatError) {
-        try file.read(tensor, at: 0, into: buffer)
-      } catch {
-        failure = error
-      }
+    return try littleEndianFloats(count: tensor.elementCount) { buffer throws(FormatError) in
+      try file.read(tensor, at: 0, into: buffer)
     }
-    if let failure { throw failure }
-    return littleEndianFloats(bytes)
   }
 }
 
-/// Decodes little-endian float32 numbers.
-func littleEndianFloats(_ bytes: [UInt8]) -> [Float] {
-  bytes.withUnsafeBytes { raw in
-    (0..<raw.count / 4).map {
-      Float(
-        bitPattern: UInt32(
-          littleEndian: raw.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
+/// Reads little-endian float32 numbers straight into their array.
+///
+/// - Parameters:
+///   - count: already compared with the bytes of the file.
+///   - read: fills the buffer of four bytes each, or throws.
+/// - Returns: `count` numbers.
+/// - Throws: what `read` throws.
+func littleEndianFloats(
+  count: Int, _ read: (UnsafeMutableRawBufferPointer) throws(FormatError) -> Void
+) throws(FormatError) -> [Float] {
+  var failure: FormatError?
+  let values = [Float](unsafeUninitializedCapacity: count) { buffer, initializedCount in
+    let target = UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: 4 * count)
+    do throws(FormatError) {
+      try read(target)
+      for index in 0..<count {
+        buffer[index] = Float(bitPattern: UInt32(littleEndian: buffer[index].bitPattern))
+      }
+      initializedCount = count
+    } catch {
+      failure = error
     }
   }
+  if let failure { throw failure }
+  return values
 }

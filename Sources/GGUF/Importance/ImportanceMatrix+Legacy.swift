@@ -82,11 +82,13 @@ extension ImportanceMatrix {
     }
     let callCount = try readCount(field + ".calls", from: 0, &cursor)
     let valueCount = try readCount(field + ".value_count", from: 1, &cursor)
-    let valueOffset = cursor.offset
-    var values = littleEndianFloats(
-      try cursor.readBytes(4 * UInt64(valueCount), field + ".values"))
+    let (valueOffset, file) = (cursor.offset, cursor.file)
+    try cursor.skip(4 * UInt64(valueCount), field + ".values")
+    var values = try littleEndianFloats(count: valueCount) { buffer throws(FormatError) in
+      try file.read(at: valueOffset, into: buffer, field: field + ".values")
+    }
     try checkSums(
-      values, file: cursor.file.path, fileOffset: valueOffset, field: "imatrix.entry[\(name)]")
+      values, file: file.path, fileOffset: valueOffset, field: "imatrix.entry[\(name)]")
     if callCount > 0 {
       let divisor = Float(callCount)
       for index in values.indices { values[index] /= divisor }

@@ -17,15 +17,35 @@ package struct ImportanceMatrix: Sendable {
   /// Path as the user gave it: it is stored in the archive.
   package var file: String
 
+  /// Its numbers are all in memory; a model with 256 experts in each of 61 layers has about 1 GB.
+  package static let maximumFileByteCount: UInt64 = 2 << 30
+
   /// Reads a file in either form.
+  ///
+  /// - Throws: `FormatError` for what formats/imatrix.md does not allow, and when the file changes
+  ///   while it is being read.
   package init(_ path: String) throws(FormatError) {
     let file = try PositionalFile(path)
+    try Self.checkByteCount(file.byteCount, path)
     var cursor = FileCursor(file)
     let magic = try cursor.readBytes(4, "imatrix.magic")
     if magic == GGUFFormat.magic {
-      try self.init(gguf: GGUFFile(path))
+      let archive = try GGUFFile(file)
+      try Self.checkByteCount(archive.parts.reduce(0) { $0 + $1.file.byteCount }, path)
+      try self.init(gguf: archive)
+      try archive.checkUnchanged()
     } else {
       try self.init(legacy: file)
+      try file.checkUnchanged()
+    }
+  }
+
+  private static func checkByteCount(_ byteCount: UInt64, _ path: String) throws(FormatError) {
+    guard byteCount <= maximumFileByteCount else {
+      throw FormatError(
+        file: path, field: "imatrix",
+        reason: .outOfRange(
+          found: "\(byteCount) bytes", allowed: "at most \(maximumFileByteCount) bytes"))
     }
   }
 

@@ -21,7 +21,11 @@ package struct GGUFFile: TensorSource {
 
   /// Opens a file, and the other parts of its set if it is the first.
   package init(_ path: String) throws(FormatError) {
-    let file = try PositionalFile(path)
+    try self.init(PositionalFile(path))
+  }
+
+  /// Takes over an opened file, and opens the other parts of its set if it is the first.
+  init(_ file: PositionalFile) throws(FormatError) {
     let first = Part(file: file, header: try GGUFHeader(file))
     parts = try GGUFSplit.openSet(first)
     var metadata = first.header.metadata

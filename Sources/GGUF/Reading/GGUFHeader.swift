@@ -34,6 +34,7 @@ package struct GGUFHeader: Sendable {
         for: tensorCount, of: GGUFFormat.minimumTensorInfoByteCount, "gguf.tensor_count", cursor)
       try Self.requireRoom(
         for: keyCount, of: GGUFFormat.minimumKeyByteCount, "gguf.kv_count", cursor)
+      try Self.checkCounts(keys: keyCount, tensors: tensorCount, file: file.path)
       metadata = try Self.readMetadata(count: keyCount, &cursor)
       alignment = try Self.alignment(metadata, file: file.path)
       infos = try Self.readTensorInfos(count: tensorCount, &cursor)
@@ -91,6 +92,19 @@ package struct GGUFHeader: Sendable {
     }
   }
 
+  /// Throws when there are more keys or tensors than any model has.
+  ///
+  /// In memory each of them is several times as large as in the file.
+  static func checkCounts(keys: UInt64, tensors: UInt64, file: String) throws(FormatError) {
+    for (field, count, limit) in [
+      ("gguf.kv_count", keys, GGUFFormat.maximumKeyCount),
+      ("gguf.tensor_count", tensors, GGUFFormat.maximumTensorCount),
+    ] where count > UInt64(limit) {
+      throw FormatError(
+        file: file, field: field, reason: .outOfRange(found: "\(count)", allowed: "0 to \(limit)"))
+    }
+  }
+
   /// The alignment that the metadata asks for.
   static func alignment(_ metadata: Metadata, file: String) throws(FormatError) -> Int {
     guard let value = metadata[GGUFFormat.Key.alignment] else { return GGUFFormat.defaultAlignment }
@@ -99,10 +113,12 @@ package struct GGUFHeader: Sendable {
         file: file, field: GGUFFormat.Key.alignment,
         reason: .outOfRange(found: "a value of type \(value.ggufType)", allowed: "uint32"))
     }
-    guard alignment.nonzeroBitCount == 1 else {
+    guard alignment.nonzeroBitCount == 1, alignment <= GGUFFormat.maximumAlignment else {
       throw FormatError(
         file: file, field: GGUFFormat.Key.alignment,
-        reason: .outOfRange(found: "\(alignment)", allowed: "a power of two"))
+        reason: .outOfRange(
+          found: "\(alignment)",
+          allowed: "a power of two from 1 to \(GGUFFormat.maximumAlignment)"))
     }
     return Int(alignment)
   }

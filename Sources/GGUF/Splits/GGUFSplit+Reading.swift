@@ -42,6 +42,9 @@ extension GGUFSplit {
     if let name {
       for index in 1..<name.partCount {
         parts.append(try openPart(name.with(part: index), of: first, facts))
+        try GGUFHeader.checkCounts(
+          keys: 0, tensors: UInt64(parts.reduce(0) { $0 + $1.header.tensors.count }),
+          file: name.with(part: index).path)
       }
       try checkNamesDiffer(parts)
     }

@@ -58,11 +58,14 @@ package struct GGUFLayout: Sendable {
   ///   - tensors: in the order in which they lie in the file.
   ///   - file: named in errors.
   /// - Throws: when the content cannot be written so that it loads again: a name that is too long
-  ///   or not unique, a type that GGUF does not have, more than 4 dimensions, rows of partial blocks.
+  ///   or not unique, a type that GGUF does not have, more than 4 dimensions, rows of partial
+  ///   blocks, an alignment or a count beyond the limits of the page.
   package init(metadata: Metadata, tensors: [GGUFTensorInfo], file: String = "output")
     throws(FormatError)
   {
     alignment = try GGUFHeader.alignment(metadata, file: file)
+    try GGUFHeader.checkCounts(
+      keys: UInt64(metadata.count), tensors: UInt64(tensors.count), file: file)
     var offsets: [UInt64] = []
     offsets.reserveCapacity(tensors.count)
     var dataByteCount: UInt64 = 0
