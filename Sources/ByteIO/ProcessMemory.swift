@@ -10,6 +10,14 @@
 public enum ProcessMemory {
   /// The most that was ever resident.
   public static var peakResidentByteCount: UInt64 {
+    #if canImport(Glibc) || canImport(Musl)
+      // "VmHWM:\t   17000 kB". Not `getrusage`: its peak is inherited from the process that started
+      // this one.
+      for line in firstBytes(of: "/proc/self/status", limit: 16384).split(separator: "\n")
+      where line.hasPrefix("VmHWM:") {
+        if let kilobytes = UInt64(line.filter(\.isNumber)) { return kilobytes << 10 }
+      }
+    #endif
     var usage = rusage()
     #if canImport(Darwin)
       guard getrusage(RUSAGE_SELF, &usage) == 0 else { return 0 }

@@ -32,6 +32,8 @@ public struct Converter: Sendable {
   /// Cuts chunks of this size whatever memory allows, for tests.
   package var weightsPerChunk: Int?
   let inputs: PlannedInputs
+  /// Most resident bytes while planning; 0 where the process had already had more before.
+  private let planningPeak: UInt64
 
   /// Opens the input, reads its headers, and plans.
   ///
@@ -41,11 +43,14 @@ public struct Converter: Sendable {
     memoryLimit: UInt64 = Converter.defaultMemoryLimit
   ) throws {
     self.memoryLimit = memoryLimit
+    let peakBefore = ProcessMemory.peakResidentByteCount
     (plan, inputs) = try Self.statingUsage {
       try makePlan(
         checkpoint: checkpoint, output: output, recipe: recipe, memoryLimit: memoryLimit,
         version: ingotVersion)
     }
+    let peak = ProcessMemory.peakResidentByteCount
+    planningPeak = peak > peakBefore ? peak : 0
   }
 
   /// Carries out the plan.
@@ -62,7 +67,7 @@ public struct Converter: Sendable {
     let budget = try Self.statingUsage {
       try MemoryBudget(
         plan: plan, limit: memoryLimit, threadCount: threadCount,
-        used: ProcessMemory.residentByteCount, peak: ProcessMemory.peakResidentByteCount)
+        used: ProcessMemory.residentByteCount, peak: planningPeak)
     }
     let conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,

@@ -53,10 +53,12 @@ extension InputModel {
       }
       return number
     }
-    let headCount = try count("attention.head_count", allowed: 0...65_536, absent: areNeeded ? nil : 1)
+    let headCount = try count(
+      "attention.head_count", allowed: 0...65_536, absent: areNeeded ? nil : 1)
     return ModelFacts(
       file: file, architecture: architecture,
-      layerCount: try count("block_count", allowed: 1...4_096, absent: areNeeded ? nil : 1), headCount: headCount,
+      layerCount: try count("block_count", allowed: 1...4_096, absent: areNeeded ? nil : 1),
+      headCount: headCount,
       headCountKV: try count("attention.head_count_kv", allowed: 0...65_536, absent: headCount),
       expertCount: try count("expert_count", allowed: 0...65_536, absent: 0))
   }
