@@ -52,16 +52,6 @@ package struct KernelTable: Sendable, Hashable {
     let forced = ingot_forced_kernels().map { String(cString: $0) }
     return Result { () throws(KernelChoiceError) in try KernelTable(forced: forced) }
   }()
-
-  /// The table of `choice`.
-  ///
-  /// - Precondition: `choice` is no failure.
-  package static var chosen: KernelTable {
-    switch choice {
-    case .success(let table): table
-    case .failure(let error): preconditionFailure(error.description)
-    }
-  }
 }
 
 /// `INGOT_KERNELS` names kernels that cannot run here.

@@ -161,3 +161,24 @@ private let llama3 = Fixtures.path("models/llama3")
   for mix in Converter.mixNames { #expect(!help.ranges(of: mix).isEmpty, "\(mix)") }
   #expect(Converter.mixNames.count == 35)
 }
+
+@Test func kernelsAreForcedByTheEnvironment() throws {
+  let folder = TemporaryFolder()
+  var files: [[UInt8]] = []
+  for (index, kernels) in ["", "scalar"].enumerated() {
+    let out = folder.file("\(index).gguf")
+    let result = Command.run([
+      "/usr/bin/env", "INGOT_KERNELS=\(kernels)", Command.ingot, "convert", llama3, "-o", out,
+    ])
+    #expect(result.status == 0, "\(result.error)")
+    files.append(try PositionalFile.readAll(out, limit: 64 << 20))
+  }
+  #expect(files[0] == files[1])
+  // The variable is looked at: a name that no kernels have is refused.
+  let refused = Command.run([
+    "/usr/bin/env", "INGOT_KERNELS=sse", Command.ingot, "convert", llama3, "-o",
+    folder.file("x.gguf"),
+  ])
+  #expect(refused.status == 64)
+  #expect(refused.error.hasPrefix("error: INGOT_KERNELS is 'sse'"), "\(refused.error)")
+}

@@ -10,6 +10,8 @@
 // type of what the scalar kernels make of rows of all magnitudes, so that two architectures can be
 // compared: a line must be the same on both.
 
+#pragma STDC FP_CONTRACT OFF
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

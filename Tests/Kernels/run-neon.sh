@@ -37,14 +37,16 @@ compile() {
   mkdir "$out/$folder"
   local source
   find "$kernels" -name '*.c' >"$out/sources"
+  local jobs=()
   while read -r source; do
     "$toolchain/clang" "$@" -O2 -fPIC -Wall -Wextra -Werror -I "$kernels/include" \
       -c "$source" -o "$out/$folder/$(basename "$source").o" &
+    jobs+=($!)
   done <"$out/sources"
   local job
-  for job in $(jobs -p); do wait "$job"; done
+  for job in "${jobs[@]}"; do wait "$job"; done
   "$toolchain/clang" "$@" -O2 -Wall -Wextra -Werror -I "$kernels/include" \
-    -c Tests/Kernels/compare-kernels.c -o "$out/$folder/compare-kernels.o"
+    -c Tests/Kernels/compare-kernels.c -o "$out/$folder/compare-kernels.c.o"
 }
 
 arm="--target=aarch64-linux-gnu"

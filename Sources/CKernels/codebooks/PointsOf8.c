@@ -2,7 +2,8 @@
 //
 // A point is eight codes of 2 bits, the first weight's in the lowest bits; code 3 never occurs.
 // Source: ggml's tables of grids (llama.cpp, `ggml-common.h` and `ggml-quants.c`, October 2026),
-// which agree with each other; see formats/quant/codebooks.md.
+// which agree with each other; see formats/quant/codebooks.md. Copyright (c) 2023-2026 The ggml
+// authors, MIT licence (its terms are those of this project's LICENSE).
 
 #include "Codebooks.h"
 

@@ -81,8 +81,9 @@ enum {
   INGOT_TYPES = 43,
 };
 
-/// Quantizes `row_count` rows of `column_count` weights. `importance` has one entry per column and
-/// may be null. `blocks` must not overlap the rows; no alignment is needed.
+/// Quantizes `row_count` rows of `column_count` weights, both at least 1. `importance` has one entry
+/// per column; it may be null but for the types that are not defined without (IQ1_S, IQ1_M, IQ2_XXS,
+/// IQ2_XS, IQ2_S). `blocks` must not overlap the rows; no alignment is needed.
 typedef void (*ingot_quantize)(
   const float *_Nonnull rows, size_t row_count, size_t column_count,
   const float *_Nullable importance, uint8_t *_Nonnull blocks);
