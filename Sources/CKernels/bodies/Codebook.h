@@ -200,3 +200,60 @@ INLINE uint32_t nearest_point(
   error_terms(x, w, levels, scale, terms);
   return weights == 8 ? nearest_of_8(list, count, terms) : nearest_of_4(list, count, terms);
 }
+
+// MARK: Restoring weights
+//
+// Here a lane is a weight. Where a processor has no shifts by lane, an `&` with the lane's bit and a
+// comparison say what a shift would.
+
+/// The numbers of sixteen codes of 2 bits, two points one behind the other.
+INLINE float16 levels_of_16(uint32_t codes, const float *levels) {
+#if defined(__x86_64__) && LANES >= 8
+  return pick_of_4(
+    levels,
+    (bits16)codes >> (bits16){0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30});
+#else
+  const bits16 low = {0x1,     0x4,     0x10,     0x40,     0x100,     0x400,     0x1000,     0x4000,
+                      0x10000, 0x40000, 0x100000, 0x400000, 0x1000000, 0x4000000, 0x10000000,
+                      0x40000000};
+  const bits16 high = low << 1;
+  bits16 is_1 = (bits16)(((bits16)codes & low) == low);
+  bits16 is_2 = (bits16)(((bits16)codes & high) == high);
+  // Code 3 never occurs.
+  bits16 level[3];
+  for (int i = 0; i < 3; ++i) level[i] = (bits16)(float16)levels[i];
+  return (float16)(level[0] ^ ((level[0] ^ level[1]) & is_1) ^ ((level[0] ^ level[2]) & is_2));
+#endif
+}
+
+/// The numbers of eight codes of 3 bits, two points one behind the other.
+INLINE float8 levels_of_8(uint32_t codes, const float *levels) {
+#if defined(__x86_64__) && LANES >= 8
+  return pick_of_8(levels, (bits8)codes >> (bits8){0, 3, 6, 9, 12, 15, 18, 21});
+#else
+  float level[8];
+  for (int i = 0; i < 8; ++i) level[i] = levels[codes >> (3 * i) & 7];
+  float8 all;
+  memcpy(&all, level, sizeof all);
+  return all;
+#endif
+}
+
+/// Turns the weights whose bit is set.
+INLINE float16 turned_16(float16 weights, uint32_t signs) {
+  const bits16 bit = {0x1,   0x2,   0x4,   0x8,   0x10,   0x20,   0x40,   0x80,
+                      0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000, 0x8000};
+  bits16 minus = (bits16)(((bits16)signs & bit) == bit);
+  return (float16)((bits16)weights ^ (minus & 0x80000000u));
+}
+
+INLINE float8 turned_8(float8 weights, uint32_t signs) {
+  const bits8 bit = {0x1, 0x2, 0x4, 0x8, 0x10, 0x20, 0x40, 0x80};
+  bits8 minus = (bits8)(((bits8)signs & bit) == bit);
+  return (float8)((bits8)weights ^ (minus & 0x80000000u));
+}
+
+/// Seven signs and the eighth, which makes the number of minus signs even.
+INLINE uint32_t all_signs(uint32_t seven) {
+  return seven | (uint32_t)__builtin_parity(seven) << 7;
+}

@@ -219,21 +219,28 @@ static void quantize_iq1_m(
 
 // MARK: Dequantizing
 
-INLINE void restore_iq1(uint32_t point, float step, float shift, float *weights) {
-  for (int i = 0; i < 8; ++i) {
-    weights[i] = step * ((float)((int)(point >> (2 * i) & 3) - 1) + shift);
-  }
+/// Two points: step · (code − 1 + shift).
+INLINE void restore_iq1(uint32_t codes, float step, float16 shift, float *weights) {
+  static const float levels[4] = {-1, 0, 1, 2};
+  float16 weight = step * (levels_of_16(codes, levels) + shift);
+  memcpy(weights, &weight, sizeof weight);
 }
 
 static void dequantize_iq1_s(const uint8_t *blocks, size_t weight_count, float *weights) {
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 50) {
     float d = half_at(blocks);
-    for (int k = 0; k < 32; ++k, weights += 8) {
+    for (int j = 0; j < 8; ++j, weights += 32) {
+      const uint8_t *low = blocks + 2 + 4 * j;
       uint16_t high;
-      memcpy(&high, blocks + 34 + k / 4 * 2, sizeof high);
-      int number = blocks[2 + k] | (high >> (k % 4 * 3) & 7) << 8;
+      memcpy(&high, blocks + 34 + 2 * j, sizeof high);
       float step = d * (float)(2 * (high >> 12 & 7) + 1);
-      restore_iq1(ingot_points_iq1[number], step, high >> 15 ? -0.125f : 0.125f, weights);
+      float16 shift = (float16)(high >> 15 ? -0.125f : 0.125f);
+      uint32_t point[4];
+      for (int k = 0; k < 4; ++k) {
+        point[k] = ingot_points_iq1[low[k] | (high >> (3 * k) & 7) << 8];
+      }
+      restore_iq1(point[0] | point[1] << 16, step, shift, weights);
+      restore_iq1(point[2] | point[3] << 16, step, shift, weights + 16);
     }
   }
 }
@@ -245,11 +252,16 @@ static void dequantize_iq1_m(const uint8_t *blocks, size_t weight_count, float *
     uint16_t half = (uint16_t)(words[0] >> 12 | words[1] >> 12 << 4 | words[2] >> 12 << 8
                                | words[3] >> 12 << 12);
     float d = half_at((const uint8_t *)&half);
-    for (int k = 0; k < 32; ++k, weights += 8) {
-      int high = blocks[32 + k / 2] >> (k % 2 * 4);
-      int number = blocks[k] | (high & 7) << 8;
-      float step = d * (float)(2 * (words[k / 8] >> (k / 2 % 4 * 3) & 7) + 1);
-      restore_iq1(ingot_points_iq1[number], step, high & 8 ? -0.125f : 0.125f, weights);
+    for (int j = 0; j < 16; ++j, weights += 16) {
+      uint32_t high = blocks[32 + j];
+      uint32_t first = ingot_points_iq1[blocks[2 * j] | (high & 7) << 8];
+      uint32_t second = ingot_points_iq1[blocks[2 * j + 1] | (high >> 4 & 7) << 8];
+      float step = d * (float)(2 * (words[j / 4] >> (j % 4 * 3) & 7) + 1);
+      float8 low_shift = (float8)(high & 8 ? -0.125f : 0.125f);
+      float8 high_shift = (float8)(high & 128 ? -0.125f : 0.125f);
+      float16 shift = __builtin_shufflevector(
+        low_shift, high_shift, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+      restore_iq1(first | second << 16, step, shift, weights);
     }
   }
 }

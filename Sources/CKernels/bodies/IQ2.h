@@ -150,18 +150,11 @@ static void quantize_iq2_s(
 
 // MARK: Dequantizing
 
-/// Seven signs and the eighth, which makes the number of minus signs even.
-INLINE uint32_t all_signs(uint32_t seven) {
-  return seven | (uint32_t)__builtin_parity(seven) << 7;
-}
-
-/// Eight weights of a point: step · magnitude, turned where the sign's bit is set.
-INLINE void restore_iq2(uint32_t point, uint32_t signs, float step, float *weights) {
+/// Two points: step · magnitude, turned where the sign's bit is set.
+INLINE void restore_iq2(uint32_t codes, uint32_t signs, float step, float *weights) {
   static const float magnitudes[4] = {8, 25, 43, 0};
-  for (int i = 0; i < 8; ++i) {
-    float weight = step * magnitudes[point >> (2 * i) & 3];
-    weights[i] = signs >> i & 1 ? -weight : weight;
-  }
+  float16 weight = turned_16(step * levels_of_16(codes, magnitudes), signs);
+  memcpy(weights, &weight, sizeof weight);
 }
 
 static void dequantize_iq2_xxs(const uint8_t *blocks, size_t weight_count, float *weights) {
@@ -172,9 +165,11 @@ static void dequantize_iq2_xxs(const uint8_t *blocks, size_t weight_count, float
       uint32_t rest;
       memcpy(&rest, numbers + 4, sizeof rest);
       float step = d * (0.5f + (float)(rest >> 28)) * 0.25f;
-      for (int k = 0; k < 4; ++k, weights += 8) {
-        uint32_t signs = all_signs(rest >> (7 * k) & 127);
-        restore_iq2(ingot_points_iq2_xxs[numbers[k]], signs, step, weights);
+      for (int k = 0; k < 4; k += 2, rest >>= 14, weights += 16) {
+        uint32_t codes = ingot_points_iq2_xxs[numbers[k]]
+                         | (uint32_t)ingot_points_iq2_xxs[numbers[k + 1]] << 16;
+        uint32_t signs = all_signs(rest & 127) | all_signs(rest >> 7 & 127) << 8;
+        restore_iq2(codes, signs, step, weights);
       }
     }
   }
@@ -183,12 +178,15 @@ static void dequantize_iq2_xxs(const uint8_t *blocks, size_t weight_count, float
 static void dequantize_iq2_xs(const uint8_t *blocks, size_t weight_count, float *weights) {
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 74) {
     float d = half_at(blocks);
-    for (int k = 0; k < 32; ++k, weights += 8) {
-      uint16_t word;
-      memcpy(&word, blocks + 2 + 2 * k, sizeof word);
-      int scale = blocks[66 + k / 4] >> (k / 2 % 2 * 4) & 15;
+    for (int j = 0; j < 16; ++j, weights += 16) {
+      uint16_t words[2];
+      memcpy(words, blocks + 2 + 4 * j, sizeof words);
+      int scale = blocks[66 + j / 2] >> (j % 2 * 4) & 15;
       float step = d * (0.5f + (float)scale) * 0.25f;
-      restore_iq2(ingot_points_iq2_xs[word & 511], all_signs(word >> 9), step, weights);
+      uint32_t codes = ingot_points_iq2_xs[words[0] & 511]
+                       | (uint32_t)ingot_points_iq2_xs[words[1] & 511] << 16;
+      uint32_t signs = all_signs(words[0] >> 9) | all_signs(words[1] >> 9) << 8;
+      restore_iq2(codes, signs, step, weights);
     }
   }
 }
@@ -196,11 +194,15 @@ static void dequantize_iq2_xs(const uint8_t *blocks, size_t weight_count, float 
 static void dequantize_iq2_s(const uint8_t *blocks, size_t weight_count, float *weights) {
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 82) {
     float d = half_at(blocks);
-    for (int k = 0; k < 32; ++k, weights += 8) {
-      int number = blocks[2 + k] | (blocks[66 + k / 4] >> (k % 4 * 2) & 3) << 8;
-      int scale = blocks[74 + k / 4] >> (k / 2 % 2 * 4) & 15;
+    for (int j = 0; j < 16; ++j, weights += 16) {
+      int high = blocks[66 + j / 2] >> (j % 2 * 4);
+      int scale = blocks[74 + j / 2] >> (j % 2 * 4) & 15;
       float step = d * (0.5f + (float)scale) * 0.25f;
-      restore_iq2(ingot_points_iq2_s[number], blocks[34 + k], step, weights);
+      uint32_t first = ingot_points_iq2_s[blocks[2 + 2 * j] | (high & 3) << 8];
+      uint32_t second = ingot_points_iq2_s[blocks[3 + 2 * j] | (high >> 2 & 3) << 8];
+      uint16_t signs;
+      memcpy(&signs, blocks + 34 + 2 * j, sizeof signs);
+      restore_iq2(first | second << 16, signs, step, weights);
     }
   }
 }

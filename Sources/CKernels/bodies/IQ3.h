@@ -140,13 +140,12 @@ static void quantize_iq3_s(
 
 // MARK: Dequantizing
 
-/// Four weights of a point: step · magnitude, turned where the sign's bit is set.
+/// Two points: step · magnitude, turned where the sign's bit is set.
 INLINE void restore_iq3(
-  uint32_t point, const float *magnitudes, uint32_t signs, float step, float *weights) {
-  for (int i = 0; i < 4; ++i) {
-    float weight = step * magnitudes[point >> (3 * i) & 7];
-    weights[i] = signs >> i & 1 ? -weight : weight;
-  }
+  uint32_t first, uint32_t second, const float *magnitudes, uint32_t signs, float step,
+  float *weights) {
+  float8 weight = turned_8(step * levels_of_8(first | second << 12, magnitudes), signs);
+  memcpy(weights, &weight, sizeof weight);
 }
 
 static void dequantize_iq3_xxs(const uint8_t *blocks, size_t weight_count, float *weights) {
@@ -159,10 +158,9 @@ static void dequantize_iq3_xxs(const uint8_t *blocks, size_t weight_count, float
       memcpy(&word, blocks + 66 + 4 * j, sizeof word);
       float step = d * (0.5f + (float)(word >> 28)) * 0.5f;
       for (int k = 0; k < 4; ++k, weights += 8) {
-        uint32_t signs = all_signs(word >> (7 * k) & 127);
-        restore_iq3(ingot_points_iq3_xxs[numbers[2 * k]], magnitudes, signs, step, weights);
         restore_iq3(
-          ingot_points_iq3_xxs[numbers[2 * k + 1]], magnitudes, signs >> 4, step, weights + 4);
+          ingot_points_iq3_xxs[numbers[2 * k]], ingot_points_iq3_xxs[numbers[2 * k + 1]],
+          magnitudes, all_signs(word >> (7 * k) & 127), step, weights);
       }
     }
   }
@@ -172,12 +170,16 @@ static void dequantize_iq3_s(const uint8_t *blocks, size_t weight_count, float *
   static const float magnitudes[8] = {1, 3, 5, 7, 9, 11, 13, 15};
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 110) {
     float d = half_at(blocks);
-    for (int k = 0; k < 64; ++k, weights += 4) {
-      int number = blocks[2 + k] | (blocks[66 + k / 8] >> (k % 8) & 1) << 8;
-      int scale = blocks[106 + k / 16] >> (k / 8 % 2 * 4) & 15;
+    for (int j = 0; j < 8; ++j) {
+      const uint8_t *low = blocks + 2 + 8 * j, *signs = blocks + 74 + 4 * j;
+      uint32_t high = (uint32_t)blocks[66 + j] << 8;
+      int scale = blocks[106 + j / 2] >> (j % 2 * 4) & 15;
       float step = d * (float)(1 + 2 * scale);
-      uint32_t signs = blocks[74 + k / 2] >> (k % 2 * 4);
-      restore_iq3(ingot_points_iq3_s[number], magnitudes, signs, step, weights);
+      for (int k = 0; k < 4; ++k, weights += 8) {
+        uint32_t first = ingot_points_iq3_s[low[2 * k] | (high >> (2 * k) & 256)];
+        uint32_t second = ingot_points_iq3_s[low[2 * k + 1] | (high >> (2 * k + 1) & 256)];
+        restore_iq3(first, second, magnitudes, signs[k], step, weights);
+      }
     }
   }
 }

@@ -90,16 +90,43 @@ static void quantize_tq2_0(
   }
 }
 
-/// `count` digits of each of `width` bytes: digit k of byte i is weight k · width + i.
-INLINE void restore_ternary(
-  const uint8_t *bytes, int width, int count, float d, float *weights) {
-  uint8_t rest[32];
-  memcpy(rest, bytes, (size_t)width);
-  for (int k = 0; k < count; ++k) {
-    for (int i = 0; i < width; ++i) {
+/// Sixteen weights d · (digit − 1).
+INLINE void restore_digits(short16 digits, float d, float *weights) {
+#if defined(__x86_64__) && LANES >= 8
+  const float levels[4] = {-1 * d, 0 * d, d, d};
+  float16 weight = pick_of_4(levels, __builtin_convertvector(digits, bits16));
+#else
+  float16 weight = __builtin_convertvector(__builtin_convertvector(digits, int16) - 1, float16) * d;
+#endif
+  memcpy(weights, &weight, sizeof weight);
+}
+
+/// Five digits of each of `width` bytes, a multiple of 16: digit k of byte i is weight
+/// k · width + i.
+INLINE void restore_ternary(const uint8_t *bytes, int width, float d, float *weights) {
+  typedef uint8_t bytes16 __attribute__((ext_vector_type(16)));
+  for (int i = 0; i < width; i += 16) {
+    bytes16 narrow;
+    memcpy(&narrow, bytes + i, sizeof narrow);
+    short16 rest = __builtin_convertvector(narrow, short16);
+#pragma clang loop unroll(full)
+    for (int k = 0; k < 5; ++k) {
+      short16 tripled = rest + rest + rest;
+      restore_digits(tripled >> 8, d, weights + k * width + i);
+      rest = tripled & 0xFF;
+    }
+  }
+}
+
+/// The block's last 16 weights: four digits of each of 4 bytes.
+INLINE void restore_last_ternary(const uint8_t *bytes, float d, float *weights) {
+  uint8_t rest[4];
+  memcpy(rest, bytes, sizeof rest);
+  for (int k = 0; k < 4; ++k) {
+    for (int i = 0; i < 4; ++i) {
       uint16_t tripled = (uint16_t)(rest[i] * 3);
       rest[i] = (uint8_t)tripled;
-      weights[k * width + i] = (float)((tripled >> 8) - 1) * d;
+      weights[k * 4 + i] = (float)((tripled >> 8) - 1) * d;
     }
   }
 }
@@ -107,9 +134,9 @@ INLINE void restore_ternary(
 static void dequantize_tq1_0(const uint8_t *blocks, size_t weight_count, float *weights) {
   for (size_t b = 0; b < weight_count / 256; ++b, blocks += 54, weights += 256) {
     float d = half_at(blocks + 52);
-    restore_ternary(blocks, 32, 5, d, weights);
-    restore_ternary(blocks + 32, 16, 5, d, weights + 160);
-    restore_ternary(blocks + 48, 4, 4, d, weights + 240);
+    restore_ternary(blocks, 32, d, weights);
+    restore_ternary(blocks + 32, 16, d, weights + 160);
+    restore_last_ternary(blocks + 48, d, weights + 240);
   }
 }
 
