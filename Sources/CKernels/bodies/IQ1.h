@@ -132,7 +132,7 @@ INLINE void quantize_iq1_s_group(const ingot_codebook *book, const Group *group)
   vint scaled = greatest_scale != 0.0f;
   vfloat unit = greatest_scale / 15.0f;
   vfloat per_unit = 1.0f / unit;
-  vbits d = to_half(unit * 1.125f) & (vbits)scaled;
+  vbits d = scale_half(unit * 1.125f) & (vbits)scaled;
   bytes[0] = d;
   bytes[1] = d >> 8;
   for (int j = 0; j < 8; ++j) {
@@ -183,7 +183,7 @@ INLINE void quantize_iq1_m_group(const ingot_codebook *book, const Group *group)
     bytes[32 + j] |= (first << 3 | second << 7) & (vbits)scaled;
   }
   unit = choose(level2 > 0.0f, x_level / level2, unit);
-  vbits d = to_half(unit * 1.1125f);
+  vbits d = scale_half(unit * 1.1125f);
   for (int k = 0; k < 4; ++k) {
     const vbits *four = scale_code + 4 * k;
     words[k] = (four[0] | four[1] << 3 | four[2] << 6 | four[3] << 9

@@ -45,7 +45,7 @@ INLINE void quantize_iq2_xxs_group(const ingot_codebook *book, const Group *grou
   vint scaled = greatest_scale != 0.0f;
   vfloat unit = greatest_scale / 31.0f;
   vfloat per_unit = 1.0f / unit;
-  vbits d = choose_bits(scaled, to_half(unit), splat_bits(0));
+  vbits d = choose_bits(scaled, scale_half(unit), splat_bits(0));
   bytes[0] = d;
   bytes[1] = d >> 8;
   for (int j = 0; j < 8; ++j) {
@@ -86,7 +86,7 @@ INLINE void quantize_iq2_xs_group(const ingot_codebook *book, const Group *group
   vint scaled = greatest_scale != 0.0f;
   vfloat unit = greatest_scale / 31.0f;
   vfloat per_unit = 1.0f / unit;
-  vbits d = to_half(s ? unit * 0.9875f : unit) & (vbits)scaled;
+  vbits d = scale_half(s ? unit * 0.9875f : unit) & (vbits)scaled;
   bytes[0] = d;
   bytes[1] = d >> 8;
   vbits *scales = bytes + (s ? 74 : 66);

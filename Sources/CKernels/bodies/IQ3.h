@@ -76,7 +76,7 @@ INLINE void quantize_iq3_group(
   vint scaled = greatest_scale != 0.0f;
   vfloat unit = greatest_scale / 31.0f;
   vfloat per_unit = 1.0f / unit;
-  vbits d = to_half(unit * (s ? 1.033f : 1.0125f)) & (vbits)scaled;
+  vbits d = scale_half(unit * (s ? 1.033f : 1.0125f)) & (vbits)scaled;
   bytes[0] = d;
   bytes[1] = d >> 8;
   for (int k = 0; k < 64; ++k) bytes[2 + k] = number[k] & 255u;

@@ -151,8 +151,6 @@ INLINE vfloat iq4_search(const vfloat *x, const vfloat *w) {
 #pragma clang loop unroll(full)
     for (int k = 0; k < IQ4_TOGETHER; ++k) iq4_try(&found, sum_x[k], sum_2[k]);
   }
-  // Sums that overflowed may leave a NaN, whose sign processors choose: the reference's was set.
-  found.scale = choose(found.scale == found.scale, found.scale, as_float(splat_bits(0xFFC00000u)));
   return choose(empty, splat(0), found.scale);
 }
 

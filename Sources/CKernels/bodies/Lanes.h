@@ -158,6 +158,14 @@ INLINE float half_at(const uint8_t *bytes) {
 
 #endif
 
+/// A scale as it is stored: `to_half`, and one bit pattern for every NaN.
+///
+/// The sign of a NaN depends on the processor and on the order in which a compiler puts operands;
+/// x86 makes it negative where no operand was one.
+INLINE vbits scale_half(vfloat scale) {
+  return choose_bits(scale == scale, to_half(scale), splat_bits(0xFE00u));
+}
+
 // MARK: Loading codes and storing weights
 
 /// The LANES bytes at `bytes`, widened.

@@ -55,8 +55,8 @@ INLINE void quantize_q2_K_group(const Group *group, bool weighted) {
   vbits d, dmin;
   if (weighted) {
     vbits scale_code[16], offset_code[16];
-    d = to_half(positive_search(scale, weight, 16, 15, scale_code));
-    dmin = to_half(positive_search(offset, weight, 16, 15, offset_code));
+    d = scale_half(positive_search(scale, weight, 16, 15, scale_code));
+    dmin = scale_half(positive_search(offset, weight, 16, 15, offset_code));
     for (int j = 0; j < 16; ++j) bytes[j] = (scale_code[j] | offset_code[j] << 4) & 0xFFu;
   } else {
     vfloat top_scale = splat(0), top_offset = splat(0);
@@ -71,8 +71,8 @@ INLINE void quantize_q2_K_group(const Group *group, bool weighted) {
       vbits high = (vbits)nearest(offset_step * offset[j]) & (vbits)shifted;
       bytes[j] = (low | high << 4) & 0xFFu;
     }
-    d = choose_bits(scaled, to_half(top_scale / 15.0f), splat_bits(0));
-    dmin = choose_bits(shifted, to_half(top_offset / 15.0f), splat_bits(0));
+    d = choose_bits(scaled, scale_half(top_scale / 15.0f), splat_bits(0));
+    dmin = choose_bits(shifted, scale_half(top_offset / 15.0f), splat_bits(0));
   }
 
   for (int j = 0; j < 16; ++j) {

@@ -86,7 +86,7 @@ INLINE void quantize_q3_K_group(const Group *group, bool weighted) {
     }
     Symmetric all_scales = symmetric_search(scale, weight, 16, 32);
     for (int j = 0; j < 16; ++j) scale_code[j] = symmetric_code(all_scales, scale[j], 32);
-    d = to_half(all_scales.scale);
+    d = scale_half(all_scales.scale);
   } else {
     for (int j = 0; j < 16; j += FITTED_TOGETHER) {
       refined_scales(x + 16 * j, scale + j, code + 16 * j);
@@ -99,7 +99,7 @@ INLINE void quantize_q3_K_group(const Group *group, bool weighted) {
       vint l = nearest(step * scale[j]) << 24 >> 24;
       scale_code[j] = (vbits)(clamp_int(l, -32, 31) + 32) & (vbits)scaled;
     }
-    d = choose_bits(scaled, to_half(1.0f / step), splat_bits(0));
+    d = choose_bits(scaled, scale_half(1.0f / step), splat_bits(0));
   }
 
   for (int j = 0; j < 16; ++j) {

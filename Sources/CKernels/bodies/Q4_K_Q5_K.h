@@ -43,7 +43,7 @@ INLINE vbits simple_six_bits(const vfloat *x, vbits *code) {
     vbits l = (vbits)nearest(step * x[j]) & 0xFFu;
     code[j] = choose_bits((vint)(l < 63u), l, splat_bits(63u));
   }
-  return to_half(greatest / 63.0f);
+  return scale_half(greatest / 63.0f);
 }
 
 /// Codes of the weights of one sub-block from the scale and offset as they are stored.
@@ -93,8 +93,8 @@ INLINE void quantize_q45_group(
 
   vbits d, dmin;
   if (weighted) {
-    d = to_half(positive_search(scale, weight, 8, 63, scale_code));
-    dmin = to_half(positive_search(offset, weight, 8, 63, offset_code));
+    d = scale_half(positive_search(scale, weight, 8, 63, scale_code));
+    dmin = scale_half(positive_search(offset, weight, 8, 63, offset_code));
     if (bits == 5) {
       for (int j = 0; j < 8; ++j) {
         scale_code[j] = choose_bits((vint)(scale_code[j] < 63u), scale_code[j], splat_bits(63u));

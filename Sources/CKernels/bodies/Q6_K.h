@@ -27,7 +27,7 @@ INLINE void quantize_q6_K_group(const Group *group, bool weighted) {
   vint empty = magnitude(extreme) < LEAST_MAGNITUDE;
   extreme = choose(empty, splat(1), extreme);
   vfloat step = -128.0f / extreme;
-  vbits d = to_half(1.0f / step);
+  vbits d = scale_half(1.0f / step);
   for (int j = 0; j < 16; ++j) {
     vint l = nearest(step * scale[j]);
     l = choose_int(l < 127, l, splat_int(127)) << 24 >> 24;

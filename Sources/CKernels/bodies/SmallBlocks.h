@@ -25,7 +25,7 @@ INLINE int append_codes(const vbits *code, int bits, vbits *bytes, int used) {
 }
 
 INLINE int append_half(vfloat value, vbits *bytes, int used) {
-  vbits half = to_half(value);
+  vbits half = scale_half(value);
   bytes[used] = half;
   bytes[used + 1] = half >> 8;
   return used + 2;
