@@ -66,7 +66,8 @@ package struct ModelMapping: Sendable {
     if configuration.isQuantized {
       throw FormatError(
         file: configuration.file, field: "quantization_config",
-        reason: .unsupported(found: "quantized weights", allowed: "none yet"))
+        reason: .unsupported(found: "quantized weights", allowed: "F64, F32, F16 and BF16"),
+        advice: "start from the checkpoint that this one was quantized from")
     }
     architecture = configuration.modelClass.architecture
     metadata = configuration.metadata()

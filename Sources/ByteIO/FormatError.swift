@@ -48,7 +48,7 @@ extension FormatError: CustomStringConvertible {
   public var description: String {
     var text = printable(file)
     if let fileOffset { text += ": byte \(fileOffset)" }
-    if !field.isEmpty { text += ": " + printable(field) }
+    if !field.isEmpty, field != "file" { text += ": " + printable(field) }
     text += ": " + printable("\(reason)")
     if let advice { text += "; " + printable(advice) }
     return text
@@ -59,7 +59,7 @@ extension FormatError.Reason: CustomStringConvertible {
   public var description: String {
     switch self {
     case .truncated(let needed, let available):
-      "needs \(needed) bytes, \(available) are left"
+      "needs \(needed) bytes, \(available) are left before the end"
     case .outOfRange(let found, let allowed): "found \(found), allowed \(allowed)"
     case .unsupported(let found, let allowed): "found \(found), supported: \(allowed)"
     case .malformed(let what): what

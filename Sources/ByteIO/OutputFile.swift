@@ -61,6 +61,9 @@ public final class OutputFile: Sendable {
     }
     do {
       (temporaryPath, descriptor) = try TemporaryFile.create(beside: final, name: name)
+    } catch Errno.noSuchFileOrDirectory {
+      throw OutputError(
+        path: path, step: .create, reason: "there is no folder \(printable(Self.folder(of: path)))")
     } catch {
       throw OutputError(path: path, step: .create, reason: "\(error)")
     }
@@ -136,6 +139,15 @@ public final class OutputFile: Sendable {
 
   /// Removes a file that was committed, where another of its set could not be.
   public static func remove(_ path: String) { unlink(path) }
+
+  /// Throws when no file can be made in the folder of `path`, without trying.
+  public static func checkFolder(of path: String) throws(OutputError) {
+    guard access(folder(of: path), W_OK | X_OK) != 0 else { return }
+    let code = Errno(rawValue: errno)
+    throw OutputError(
+      path: path, step: .create,
+      reason: "folder \(printable(folder(of: path))): \(code.description)")
+  }
 
   /// Free bytes that an unprivileged user may write in the folder of `path`.
   public static func freeByteCount(inFolderOf path: String) -> UInt64? {

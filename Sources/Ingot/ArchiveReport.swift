@@ -27,7 +27,7 @@ public struct ArchiveReport: Sendable {
       lines.append("… and \(report.omittedFindingCount) more")
     }
     let size =
-      "\(report.tensorCount) tensors, \(report.keyCount) keys, \(report.tensorByteCount) bytes"
+      "\(report.tensorCount) tensors, \(report.keyCount) keys, \(report.tensorByteCount) bytes of tensors"
     lines.append("\(printable(report.files.first ?? "")): \(passed ? "ok" : "FAILED"): \(size)")
     return lines.joined(separator: "\n")
   }

@@ -94,6 +94,18 @@ public struct Converter: Sendable {
     }
   }
 
+  /// Why `run` would not even start to write; `nil` when nothing is known to stand against it.
+  public var obstacle: String? {
+    guard let first = plan.outputs.first else { return nil }
+    do {
+      try OutputFile.checkFolder(of: first.path)
+      try checkDiskSpace()
+      return nil
+    } catch {
+      return "\(error)"
+    }
+  }
+
   private func checkDiskSpace() throws(OutputError) {
     guard let first = plan.outputs.first,
       let free = OutputFile.freeByteCount(inFolderOf: first.path), free < plan.totalByteCount

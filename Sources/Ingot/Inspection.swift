@@ -53,7 +53,9 @@ public struct Inspection: Sendable {
 extension Inspection {
   /// Text for people.
   public func table(showsTensors: Bool, showsMetadata: Bool) -> String {
-    var lines = ["\(format), \(tensors.count) tensors, \(weightCount) weights, \(byteCount) bytes"]
+    var lines = [
+      "\(format), \(tensors.count) tensors, \(weightCount) weights, \(byteCount) bytes of tensors"
+    ]
     lines += files.count > 1 ? ["\(files.count) files:"] + files.map { "  " + printable($0) } : []
     lines += notes.map { "note: " + $0 }
     lines += TypeTotal.table(typeTotals)

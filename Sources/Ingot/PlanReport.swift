@@ -95,7 +95,8 @@ extension ConversionPlan.Tensor {
 
 extension ConversionSummary {
   public var text: String {
-    let names = outputs.map { printable($0) }.joined(separator: ", ")
+    var names = outputs.prefix(1).map { printable($0) }.joined()
+    if outputs.count > 1 { names += " and \(outputs.count - 1) more parts" }
     let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
     return """
       \(names): \(tensorCount) tensors, \(byteCount) bytes, \(rounded(bitsPerWeight)) bits per \

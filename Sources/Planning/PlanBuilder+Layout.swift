@@ -46,6 +46,11 @@ extension PlanBuilder {
         plan.tensors[index].output = part
         plan.tensors[index].fileOffset = offset
       }
+      if let limit = recipe.splitByteCount, layout.fileByteCount > limit {
+        plan.notes.append(
+          "\(printable(path)) has \(layout.fileByteCount) bytes, more than the limit, because one "
+            + "tensor or the metadata alone does")
+      }
       plan.outputs.append(
         ConversionPlan.Output(
           path: path, header: layout.headerBytes, byteCount: layout.fileByteCount))

@@ -172,9 +172,14 @@ struct PlanBuilder {
     let names = tensors.filter {
       $0.type.isBlockType && !$0.isPlainCopy && $0.importance == nil
     }.map { printable($0.name.string) }
-    guard !names.isEmpty else { return }
+    // Hardly any matrix covers embedding and output: that is no sign of the wrong one.
+    let usual: Set = ["token_embd.weight", "output.weight"]
+    guard names.contains(where: { !usual.contains($0) }) else { return }
+    let quantizedCount = tensors.count { $0.type.isBlockType && !$0.isPlainCopy }
     let shown = names.prefix(4).joined(separator: ", ") + (names.count > 4 ? ", …" : "")
-    notes.append("quantized without importance, which the matrix does not have: \(shown)")
+    notes.append(
+      "\(names.count) of \(quantizedCount) quantized tensors have no importance (\(shown)): "
+        + "does the matrix belong to this model?")
   }
 
   private func checkConvertible(_ tensor: InputModel.Tensor, to type: TensorType) throws {

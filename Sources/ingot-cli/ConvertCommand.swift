@@ -146,6 +146,7 @@ struct ConvertCommand: ParsableCommand {
       converter.threadCount = threads
       for note in converter.plan.notes { Terminal.note(note) }
       if dryRun {
+        if let obstacle = converter.obstacle { Terminal.warning(obstacle) }
         try Terminal.print(json ? converter.plan.json : converter.plan.table)
         return
       }

@@ -14,7 +14,14 @@ final class ProgressLine: Sendable {
   private enum Form { case rewritten, lines, json, silent }
   private let form: Form
   private let start = ContinuousClock.now
-  private let nextReport: Mutex<ContinuousClock.Instant>
+  private let state: Mutex<State>
+  private struct State {
+    var nextReport: ContinuousClock.Instant
+    var lastReport: ContinuousClock.Instant
+    var lastByteCount: UInt64 = 0
+    /// Bytes per second of late: tensors differ in cost, so the mean since the start misleads.
+    var rate: Double?
+  }
   private let interval: Duration
 
   init(_ style: ProgressStyle) {
@@ -26,19 +33,27 @@ final class ProgressLine: Sendable {
       case .none: .silent
       }
     interval = form == .rewritten ? .milliseconds(100) : .seconds(form == .json ? 1 : 5)
-    nextReport = Mutex(start + interval)
+    state = Mutex(State(nextReport: start + interval, lastReport: start))
   }
 
   func update(_ progress: ConversionProgress) {
     guard form != .silent else { return }
     let now = ContinuousClock.now
-    let isDue = nextReport.withLockIfAvailable { next in
-      guard now >= next else { return false }
-      next = now + interval
-      return true
+    let interval = interval
+    let rate: Double?? = state.withLockIfAvailable { state in
+      guard now >= state.nextReport, progress.finishedByteCount >= state.lastByteCount else {
+        return nil
+      }
+      let bytes = Double(progress.finishedByteCount - state.lastByteCount)
+      let latest = bytes / max(Self.seconds(now - state.lastReport), 1e-9)
+      // Half of the weight on what happened within the last few reports.
+      state.rate = state.rate.map { 0.8 * $0 + 0.2 * latest } ?? latest
+      state.nextReport = now + interval
+      state.lastReport = now
+      state.lastByteCount = progress.finishedByteCount
+      return state.rate
     }
-    guard isDue == true else { return }
-    report(progress, after: now - start)
+    if let rate = rate ?? nil { report(progress, rate: rate) }
   }
 
   /// Clears a rewritten line, so that the result starts on an empty one.
@@ -46,11 +61,13 @@ final class ProgressLine: Sendable {
     if form == .rewritten { Terminal.write("\r\u{1B}[K") }
   }
 
-  private func report(_ progress: ConversionProgress, after elapsed: Duration) {
-    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+  private static func seconds(_ duration: Duration) -> Double {
+    Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
+  }
+
+  private func report(_ progress: ConversionProgress, rate: Double) {
     let done = Double(progress.finishedByteCount)
     let total = Double(max(1, progress.totalByteCount))
-    let rate = done / max(seconds, 1e-9)
     let left = rate > 0 ? (total - done) / rate : 0
     switch form {
     case .json:
@@ -62,7 +79,7 @@ final class ProgressLine: Sendable {
     case .rewritten, .lines:
       let text =
         "\(fixed(100 * done / total, 0)) % of \(ByteSize.text(progress.totalByteCount)), "
-        + "\(ByteSize.text(UInt64(rate)))/s, \(Self.clock(left)) left"
+        + (done < total ? "\(ByteSize.text(UInt64(rate)))/s, \(Self.clock(left)) left" : "syncing")
       Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
     case .silent: break
     }

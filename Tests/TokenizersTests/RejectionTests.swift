@@ -57,7 +57,7 @@ private func tokenizer(
   (tokenizer(added: #"[{"id": 3, "content": "x", "special": 1}]"#), "true or false"),
   ("{}", "missing the model"),
   (tokenizer() + "x", "text after the end"),
-  (String(tokenizer().dropLast(9)), "are left"),
+  (String(tokenizer().dropLast(9)), "are left before the end"),
   (
     tokenizer(more: #", "post_processor": {"type": "TemplateProcessing", "single": "$A"}"#),
     "a list of objects"

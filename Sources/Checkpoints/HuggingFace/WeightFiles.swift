@@ -151,7 +151,8 @@ struct WeightFiles {
       ),
       advice: candidates.count == 1 && found.count == 1
         ? "to use it, name the file itself: \(printable(DirectoryListing.join(folder, found[0])))"
-        : nil)
+        : found.contains { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") || $0.hasSuffix(".pt") }
+          ? "PyTorch files are not read yet: download the safetensors files of this model" : nil)
   }
 }
 

@@ -19,7 +19,17 @@ package enum InputKind: Sendable {
       self = .directory
       return
     }
-    let file = try PositionalFile(path)
+    let file: PositionalFile
+    do throws(FormatError) {
+      file = try PositionalFile(path)
+    } catch {
+      var failure = error
+      if failure.reason == .fileNotFound, path.split(separator: "/").count == 2 {
+        // The name of a model on a hub looks like this.
+        failure.advice = "ingot downloads nothing: fetch the model first, then name its folder"
+      }
+      throw failure
+    }
     let magic = try file.read(at: 0, count: Int(min(16, file.byteCount)), field: "magic")
     if magic.starts(with: Array("GGUF".utf8)) {
       self = .archive

@@ -54,7 +54,9 @@ package struct StockMix: Sendable, Hashable {
     let type = OutputType(name: name).flatMap { StockMix(allOf: $0.type) }
     guard let type else {
       let names = all.flatMap { [$0.name] + $0.aliases }.joined(separator: ", ")
-      throw OptionError(option: "--type", found: name, problem: "no such mix; mixes are \(names)")
+      throw OptionError(
+        option: "--type", found: name, problem: "no such mix",
+        advice: suggestion(for: name).map { "did you mean \($0)?" } ?? "mixes are \(names)")
     }
     guard pure else {
       throw OptionError(
@@ -62,6 +64,16 @@ package struct StockMix: Sendable, Hashable {
         advice: "add --pure to write every matrix in it")
     }
     return type
+  }
+
+  /// The mix that has the same letters and digits, as in `q4km`.
+  private static func suggestion(for name: String) -> String? {
+    func letters(_ text: String) -> String {
+      text.uppercased().filter { $0.isLetter || $0.isNumber }
+    }
+    return all.first { mix in ([mix.name] + mix.aliases).contains { letters($0) == letters(name) }
+    }?
+    .name
   }
 
   /// Whether the mix, not made pure, gives matrices of any model types that need importance.
