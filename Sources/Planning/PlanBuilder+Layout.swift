@@ -94,21 +94,20 @@ extension PlanBuilder {
     metadata.apply(try recipe.metadataOverrides.map { try MetadataOverride(parsing: $0) })
     if let importance, !isCopy { metadata.apply(importance.archiveMetadata) }
     for key in metadata.keys where key.string.hasPrefix("ingot.") { metadata[key] = nil }
-    if recipe.hasProvenance { try addProvenance(to: &metadata, plan) }
+    if recipe.hasProvenance { addProvenance(to: &metadata, plan) }
     return metadata
   }
 
   /// What the archive was made from, without anything that differs between machines: names and
   /// sizes of the source files, the recipe, and our version.
-  private func addProvenance(to metadata: inout Metadata, _ plan: ConversionPlan) throws {
-    let files = model.source.files
-      .map { (name: $0.split(separator: "/").last.map(String.init) ?? $0, path: $0) }
+  private func addProvenance(to metadata: inout Metadata, _ plan: ConversionPlan) {
+    let files = zip(model.source.files, model.source.fileByteCounts)
+      .map { path, byteCount in (name: OutputFile.name(of: path), byteCount: byteCount) }
       .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
     metadata["ingot.version"] = .string(version)
     metadata["ingot.recipe"] = .string(plan.recipe)
     metadata["ingot.source.files"] = .array(.string(StringTable(files.map(\.name))))
-    metadata["ingot.source.byte_counts"] = .array(
-      .uint64(try files.map { try PositionalFile($0.path).byteCount }))
+    metadata["ingot.source.byte_counts"] = .array(.uint64(files.map(\.byteCount)))
   }
 }
 

@@ -54,6 +54,8 @@ public struct TensorDescriptor: Hashable, Sendable {
 public protocol TensorSource: Sendable {
   /// Paths of all files that tensors lie in.
   var files: [String] { get }
+  /// Sizes of those files when they were opened.
+  var fileByteCounts: [UInt64] { get }
   /// In the order of the files.
   var tensors: [TensorDescriptor] { get }
 

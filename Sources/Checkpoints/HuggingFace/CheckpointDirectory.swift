@@ -15,6 +15,7 @@ package struct CheckpointDirectory: TensorSource {
   private let shards: [SafetensorsFile]
 
   package var files: [String] { shards.map(\.file.path) }
+  package var fileByteCounts: [UInt64] { shards.map(\.file.byteCount) }
 
   /// Opens a directory, or one weights file with `config.json` beside it.
   ///

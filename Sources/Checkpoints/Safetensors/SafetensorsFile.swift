@@ -7,6 +7,7 @@ package struct SafetensorsFile: TensorSource {
   package let header: SafetensorsHeader
 
   package var files: [String] { [file.path] }
+  package var fileByteCounts: [UInt64] { [file.byteCount] }
   package var tensors: [TensorDescriptor] { header.tensors }
 
   /// Opens the file and checks its header; no weight is read.

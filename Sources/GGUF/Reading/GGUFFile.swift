@@ -35,6 +35,7 @@ package struct GGUFFile: TensorSource {
   }
 
   package var files: [String] { parts.map(\.file.path) }
+  package var fileByteCounts: [UInt64] { parts.map(\.file.byteCount) }
 
   package func read(
     _ tensor: TensorDescriptor, at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer
