@@ -97,7 +97,6 @@ extension ConversionSummary {
   public var text: String {
     var names = outputs.prefix(1).map { printable($0) }.joined()
     if outputs.count > 1 { names += " and \(outputs.count - 1) more parts" }
-    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
     return """
       \(names): \(tensorCount) tensors, \(byteCount) bytes, \(rounded(bitsPerWeight)) bits per \
       weight, in \(rounded(seconds)) s, peak memory \(peakResidentByteCount >> 20) MiB
@@ -118,13 +117,14 @@ extension ConversionSummary {
       json.key("bitsPerWeight")
       json.value(bitsPerWeight)
       json.key("seconds")
-      json.value(
-        Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18)
+      json.value(seconds)
       json.key("peakResidentBytes")
       json.value(peakResidentByteCount)
     }
     return writer.text
   }
+
+  private var seconds: Double { elapsed / .seconds(1) }
 
   private func rounded(_ value: Double) -> String { "\((value * 100).rounded() / 100)" }
 }

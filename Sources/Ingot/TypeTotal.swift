@@ -1,3 +1,4 @@
+import GGUF
 import StrictJSON
 
 /// How many tensors, weights and bytes have one type.
@@ -116,7 +117,7 @@ extension MetadataArray {
     guard count <= Self.fullElementLimit, let elements else {
       json.object { json in
         json.key("elementType")
-        json.value(elementTypeName)
+        json.value("\(ggufElementType)")
         json.key("count")
         json.value(count)
       }
@@ -141,24 +142,6 @@ extension MetadataArray {
     case .bool(let a): a.map { .bool($0) }
     case .string(let a): a.indices.map { .string(a.text($0)) }
     case .array: nil
-    }
-  }
-
-  private var elementTypeName: String {
-    switch self {
-    case .uint8: "uint8"
-    case .int8: "int8"
-    case .uint16: "uint16"
-    case .int16: "int16"
-    case .uint32: "uint32"
-    case .int32: "int32"
-    case .uint64: "uint64"
-    case .int64: "int64"
-    case .float32: "float32"
-    case .float64: "float64"
-    case .bool: "bool"
-    case .string: "string"
-    case .array: "array"
     }
   }
 }

@@ -45,7 +45,7 @@ final class ProgressLine: Sendable {
         return nil
       }
       let bytes = Double(progress.finishedByteCount - state.lastByteCount)
-      let latest = bytes / max(Self.seconds(now - state.lastReport), 1e-9)
+      let latest = bytes / max((now - state.lastReport) / .seconds(1), 1e-9)
       // Half of the weight on what happened within the last few reports.
       state.rate = state.rate.map { 0.8 * $0 + 0.2 * latest } ?? latest
       state.nextReport = now + interval
@@ -59,10 +59,6 @@ final class ProgressLine: Sendable {
   /// Clears a rewritten line, so that the result starts on an empty one.
   func finish() {
     if form == .rewritten { Terminal.write("\r\u{1B}[K") }
-  }
-
-  private static func seconds(_ duration: Duration) -> Double {
-    Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
   }
 
   private func report(_ progress: ConversionProgress, rate: Double) {

@@ -7,14 +7,9 @@ enum KernelTask: String, CaseIterable {
   case quantizeWithImportance = "with importance"
   case dequantize
 
-  /// These quantize with importance only.
-  private static let typesThatNeedImportance: Set<TensorType> = [
-    .iq1_S, .iq1_M, .iq2_XXS, .iq2_XS, .iq2_S,
-  ]
-
   func applies(to type: TensorType) -> Bool {
     switch self {
-    case .quantize: !Self.typesThatNeedImportance.contains(type)
+    case .quantize: KernelTable.scalar.canQuantizeWithoutImportance(type)
     case .quantizeWithImportance: type.isBlockType && type != .q8_0
     case .dequantize: true
     }
