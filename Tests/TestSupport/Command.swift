@@ -31,18 +31,28 @@ package enum Command {
     run([ingot] + arguments)
   }
 
-  /// Runs a program found by its path and waits for it; its streams go through files, so that no
-  /// amount of output blocks it.
-  package static func run(_ arguments: [String], signalAfter: (Int32, microseconds: UInt32)? = nil)
-    -> CommandResult
-  {
-    guard let (signal, delay) = signalAfter else { return run(arguments, after: 0) { _ in } }
-    return run(arguments, after: delay) { kill($0, signal) }
+  /// Runs a program found by its path and waits for it.
+  package static func run(_ arguments: [String]) -> CommandResult {
+    run(arguments, at: nil) { _ in }
   }
 
-  /// Runs a program, and does something when it has run for a while.
+  /// Runs a program and sends it a signal when it has run for a while.
   package static func run(
-    _ arguments: [String], after delay: UInt32, _ disturb: (pid_t) -> Void
+    _ arguments: [String], signalAfter: (signal: Int32, microseconds: UInt32)
+  ) -> CommandResult {
+    let start = ContinuousClock.now
+    let delay = Duration.microseconds(Int64(signalAfter.microseconds))
+    return run(arguments, at: { ContinuousClock.now - start >= delay }) {
+      kill($0, signalAfter.signal)
+    }
+  }
+
+  /// Runs a program, and does something once, at the first moment when `moment` is true.
+  ///
+  /// The program stands still meanwhile, so that how fast machine and disk are does not matter.
+  /// Its streams go through files: no amount of output blocks it.
+  package static func run(
+    _ arguments: [String], at moment: (() -> Bool)?, _ disturb: (pid_t) -> Void
   ) -> CommandResult {
     let folder = TemporaryFolder()
     var actions = FileActions()
@@ -59,10 +69,24 @@ package enum Command {
     guard status == 0 else {
       return CommandResult(status: -1, output: "", error: "posix_spawn: \(status)")
     }
-    usleep(delay)
-    disturb(process)
     var wait: Int32 = 0
-    while waitpid(process, &wait, 0) < 0, errno == EINTR {}
+    var isRunning = true
+    if let moment {
+      while isRunning, !moment() {
+        usleep(200)
+        isRunning = waitpid(process, &wait, WNOHANG) == 0
+      }
+      if isRunning {
+        kill(process, SIGSTOP)
+        waitpid(process, &wait, WUNTRACED)
+        isRunning = wait & 0xFF == 0x7F
+      }
+      if isRunning {
+        disturb(process)
+        kill(process, SIGCONT)
+      }
+    }
+    if isRunning { while waitpid(process, &wait, 0) < 0, errno == EINTR {} }
     let ended = wait & 0x7F == 0 ? (wait >> 8) & 0xFF : 128 + (wait & 0x7F)
     return CommandResult(
       status: ended, output: text(folder.file("out")), error: text(folder.file("err")))

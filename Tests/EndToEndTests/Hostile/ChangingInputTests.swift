@@ -64,6 +64,16 @@ private final class LargeCheckpoint {
     }
   }
 
+  /// Bytes that the output's file system has given to the unfinished output, or -1 without one.
+  var writtenByteCount: Int {
+    guard let name = folder.list("out").first(where: { $0.hasSuffix(".partial") }) else {
+      return -1
+    }
+    var status = stat()
+    guard lstat(folder.file("out/" + name), &status) == 0 else { return -1 }
+    return Int(status.st_blocks) * 512
+  }
+
   /// The command's words; one thread, so that a conversion lasts long enough to be disturbed.
   var command: [String] {
     [
@@ -103,43 +113,35 @@ private enum Disturbance: CaseIterable {
 }
 
 /// Whatever happens to the input, the command ends with an error, or had ended before.
-@Test func inputThatChangesIsNoticed() throws {
+@Test(arguments: Disturbance.allCases)
+fileprivate func inputThatChangesIsNoticed(_ disturbance: Disturbance) throws {
   let checkpoint = try LargeCheckpoint()
   let original = checkpoint.folder.file("original")
+  let spare = checkpoint.folder.file("spare")
   rename(checkpoint.weights, original)
-  try copy(original, to: checkpoint.weights)
-  let start = ContinuousClock.now
-  #expect(Command.run(checkpoint.command).status == 0)
-  let duration = UInt32((ContinuousClock.now - start) / .microseconds(1))
-  unlink(checkpoint.output)
-
-  var generator = SequenceGenerator(seed: 42)
-  for disturbance in Disturbance.allCases {
-    // A moment before the file is opened or after the last look at it proves nothing, and how long
-    // a run takes varies: it is tried until it was noticed often enough.
-    var noticed = 0
-    for _ in 0..<20 where noticed < 3 {
-      let spare = checkpoint.folder.file("spare")
-      try copy(original, to: checkpoint.weights)
-      if disturbance == .replaced { try copy(original, to: spare) }
-      let delay = UInt32(generator.next() % UInt64(duration * 9 / 10))
-      let result = Command.run(checkpoint.command, after: delay) { _ in
-        disturbance.happen(
-          to: checkpoint.weights, byteCount: checkpoint.byteCount, spare: spare)
-      }
-      let outputs = checkpoint.folder.list("out")
-      switch result.status {
-      case 0: #expect(outputs == ["out.gguf"])
-      case 65, 66:
-        noticed += 1
-        expectRefusal(
-          result, status: result.status, says: ["large"], leaving: outputs, "\(disturbance)")
-      default: Issue.record("\(disturbance): \(result)")
-      }
-      unlink(checkpoint.output)
+  var noticed = 0
+  // A moment after the last look at the input proves nothing: it is tried until it was noticed.
+  for attempt in 0..<20 where noticed < 3 {
+    try copy(original, to: checkpoint.weights)
+    if disturbance == .replaced { try copy(original, to: spare) }
+    // The input has been opened when the output is there, and is read while that grows.
+    let result = Command.run(
+      checkpoint.command, at: { checkpoint.writtenByteCount >= attempt % 3 * 3_000_000 }
+    ) { _ in
+      disturbance.happen(to: checkpoint.weights, byteCount: checkpoint.byteCount, spare: spare)
     }
-    #expect(noticed == 3, "\(disturbance)")
+    let outputs = checkpoint.folder.list("out")
+    switch result.status {
+    case 0: #expect(outputs == ["out.gguf"])
+    case 65, 66:
+      noticed += 1
+      expectRefusal(
+        result, status: result.status, says: ["large"], leaving: outputs, "\(disturbance)")
+    default: Issue.record("\(disturbance): \(result)")
+    }
+    unlink(checkpoint.output)
   }
+  #expect(noticed == 3, "\(disturbance)")
 }
 
 /// A killed conversion leaves its output absent or complete.
