@@ -42,6 +42,7 @@ let package = Package(
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
+        .embedInCode("verification/error-bands.tsv"),
       ]
     ),
     .target(
@@ -64,7 +65,10 @@ let package = Package(
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
     .target(name: "Conversion", dependencies: ["Planning", "Threads"]),
-    .target(name: "Verification", dependencies: ["Planning", "GGUF", "Formats", "Threads"]),
+    .target(name: "ReferenceModel", dependencies: ["Quantizers", "Tensors", "ByteIO", "Threads"]),
+    .target(
+      name: "Verification",
+      dependencies: ["Planning", "ReferenceModel", "GGUF", "Formats", "Threads"]),
     .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
@@ -108,7 +112,8 @@ let package = Package(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
     .testTarget(
-      name: "VerificationTests", dependencies: ["Verification", "GGUF", "Formats", "TestSupport"]),
+      name: "VerificationTests",
+      dependencies: ["Verification", "GGUF", "Formats", "Quantizers", "TestSupport"]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),

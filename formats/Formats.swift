@@ -17,6 +17,9 @@ package enum Formats {
     }
   }
 
+  /// Errors that types explain: `verification/error-bands.tsv`.
+  package static var errorBands: [UInt8] { PackageResources.error_bands_tsv }
+
   /// What `ingot check` expects of an archive: `checks/README.md` explains the two tables.
   package enum Checks {
     package static var keys: [UInt8] { PackageResources.archive_keys_tsv }

@@ -8,7 +8,7 @@ package struct KernelTable: Sendable, Hashable {
   /// As `INGOT_KERNELS` spells it.
   package let name: String
   /// Number in `CKernels`.
-  private let set: Int32
+  let set: Int32
 
   private init(name: String, set: Int) {
     self.name = name

@@ -119,3 +119,44 @@ size_t ingot_first_non_finite_half(
 
 /// Value of the environment variable INGOT_KERNELS; null when it is not set.
 const char *_Nullable ingot_forced_kernels(void);
+
+// MARK: Distributions
+
+/// A row of logits, summed up: its distribution's normaliser and favourite.
+typedef struct {
+  /// The largest logit so far; start with minus infinity.
+  double maximum;
+  /// Σ exp(logit − maximum).
+  double sum;
+  /// Index of the largest logit, the first of equals; start with −1.
+  int32_t top;
+} ingot_logit_sum;
+
+/// Two models' logits at one position, summed up tile by tile.
+///
+/// KL(p ‖ q) = cross / p.sum − ln Σ exp p + ln Σ exp q.
+typedef struct {
+  ingot_logit_sum p, q;
+  /// Σ exp(p − p.maximum) (p − q).
+  double cross;
+} ingot_logit_pair;
+
+/// Adds `count` logits, the first of which has index `first` in the vocabulary. `q` may be null:
+/// then only `p` is summed up. A logit that is NaN or infinite makes a sum NaN or infinite.
+void ingot_add_logits(
+  int set, const float *_Nonnull p, const float *_Nullable q, size_t count, int32_t first,
+  ingot_logit_pair *_Nonnull pair);
+
+// MARK: Vectors
+
+/// Inner products of two vectors, added up; start with zeros.
+typedef struct {
+  double aa, ab, bb;
+  /// Square of the difference, summed, and the largest of its entries.
+  double dd, largest_dd;
+} ingot_vector_pair;
+
+/// Adds the products of `count` entries.
+void ingot_compare(
+  int set, const float *_Nonnull a, const float *_Nonnull b, size_t count,
+  ingot_vector_pair *_Nonnull result);

@@ -1,0 +1,161 @@
+import ByteIO
+import Quantizers
+import ReferenceModel
+import Synchronization
+import Tensors
+import Threads
+
+/// Compares every tensor of an archive with its source, reading each once.
+///
+/// Source: section "Tensors" of formats/verification/README.md
+package struct TensorComparison: Sendable {
+  private let reference: ReferenceModel
+  private let candidate: ReferenceModel
+  private let kernels: KernelTable
+  private let threadCount: Int
+  private let pairs: [TensorPair]
+
+  /// - Throws: `FormatError` when the models do not have the same tensors.
+  package init(
+    reference: ReferenceModel, candidate: ReferenceModel, kernels: KernelTable, threadCount: Int
+  ) throws(FormatError) {
+    precondition(threadCount > 0)
+    self.reference = reference
+    self.candidate = candidate
+    self.kernels = kernels
+    self.threadCount = threadCount
+    pairs = try TensorPair.all(reference: reference, candidate: candidate)
+  }
+
+  /// Bytes of the candidate that will be compared.
+  package var byteCount: UInt64 { pairs.reduce(0) { $0 + UInt64($1.candidate.byteCount) } }
+
+  /// Compares all tensors.
+  ///
+  /// - Parameters:
+  ///   - cancellation: looked at between chunks.
+  ///   - progress: called with the candidate's bytes that are done, from any thread.
+  /// - Returns: one entry per tensor, or per expert where experts are stacked.
+  package func run(
+    cancellation: CancellationFlag, progress: (@Sendable (UInt64) -> Void)? = nil
+  ) throws -> [TensorError] {
+    let chunks = ComparisonChunk.all(pairs)
+    let failure = Guarded<(any Error)?>(nil)
+    let shared = Shared(chunks: chunks, totals: pairs.map(\.expertCount))
+    WorkerThreads.run(count: threadCount) { [self] _ in
+      let worker = makeWorker()
+      do {
+        while let chunk = shared.nextChunk(), failure.withLock({ $0 == nil }) {
+          if cancellation.isCancelled { throw ForwardCancelled() }
+          let pair = pairs[chunk.pair]
+          shared.add(try worker.compare(pair, chunk), chunk)
+          let share = Double(chunk.rows.count) / Double(max(1, pair.rowCount))
+          progress?(shared.finished(UInt64(share * Double(pair.candidate.byteCount))))
+        }
+      } catch {
+        failure.withLock { if $0 == nil { $0 = error } }
+      }
+    }
+    if let failure = failure.withLock({ $0 }) { throw failure }
+    let worker = makeWorker()
+    var errors: [TensorError] = []
+    for (pair, experts) in zip(pairs, shared.sums) {
+      for (expert, sums) in experts.enumerated() {
+        errors.append(try judge(pair, expert: expert, sums, worker))
+      }
+    }
+    return errors
+  }
+
+  private func makeWorker() -> ComparisonWorker {
+    ComparisonWorker(
+      reference: reference.source, candidate: candidate.source, kernels: kernels)
+  }
+
+  // MARK: Judgement
+
+  private func judge(
+    _ pair: TensorPair, expert: Int, _ sums: ComparisonSums, _ worker: ComparisonWorker
+  ) throws -> TensorError {
+    let error = sums.products.relativeError
+    let rows = expert * pair.rowsPerExpert..<(expert + 1) * pair.rowsPerExpert
+    var allowed = ErrorBand.unsuspicious(pair.candidate.type)
+    if let band = allowed, !(error <= band) {
+      allowed = max(band, try explained(pair, rows, worker) * ErrorBand.tensorFactor)
+    }
+    var finding: String?
+    if !error.isFinite {
+      finding = "is not finite"
+    } else if let allowed, error > allowed {
+      finding = try Diagnosis(
+        pair, rows: rows, allowed: allowed, reference: reference, worker: worker
+      ).run(sums.products)
+    } else if sums.blocks.count > 0 {
+      finding = describe(sums.blocks, pair)
+    }
+    return TensorError(
+      name: pair.candidate.name.string, expert: pair.expertCount > 1 ? expert : nil,
+      sourceName: pair.reference.name.string, type: pair.candidate.type,
+      weightCount: rows.count * pair.columnCount,
+      byteCount: pair.candidate.byteCount / pair.expertCount, relativeRMSError: error,
+      cosine: sums.products.cosine, maximumError: sums.products.largest_dd.squareRoot(),
+      signalToNoise: error == 0 ? .infinity : -20 * decimalLogarithm(error),
+      allowedError: allowed, finding: finding)
+  }
+
+  /// The error of the source quantized again without importance, from rows all over it.
+  private func explained(
+    _ pair: TensorPair, _ rows: Range<Int>, _ worker: ComparisonWorker
+  ) throws -> Double {
+    guard pair.candidate.type.weightsPerBlock > 1 else { return 0 }
+    var products = VectorPair()
+    let samples = min(16, rows.count)
+    for sample in 0..<samples {
+      let period = pair.rows.period
+      let start = rows.lowerBound + rows.count * sample / samples / period * period
+      try worker.read(pair, rows: start..<start + period)
+      products += worker.quantizedAgain(pair.candidate.type, start: 0, count: pair.columnCount)
+    }
+    return products.relativeError
+  }
+
+  private func describe(_ faults: BlockFaults, _ pair: TensorPair) -> String {
+    let type = pair.candidate.type
+    let block = (faults.row * pair.columnCount + faults.column) / type.weightsPerBlock
+    let offset =
+      (pair.candidate.regions.first?.fileOffset ?? 0)
+      + UInt64(block * type.bytesPerBlock)
+    let others = faults.count == 1 ? "" : " and \(faults.count - 1) more blocks"
+    return "block \(block) (row \(faults.row), column \(faults.column), byte \(offset) of its "
+      + "file)\(others): error \(errorText(faults.error)), quantizing its source gives "
+      + errorText(faults.expectedError)
+  }
+
+  /// What the threads share.
+  private final class Shared: Sendable {
+    private let chunks: [ComparisonChunk]
+    private let next = Atomic(0)
+    private let bytes = Atomic<UInt64>(0)
+    private let totals: Mutex<[[ComparisonSums]]>
+
+    init(chunks: [ComparisonChunk], totals counts: [Int]) {
+      self.chunks = chunks
+      totals = Mutex(counts.map { Array(repeating: ComparisonSums(), count: $0) })
+    }
+
+    func nextChunk() -> ComparisonChunk? {
+      let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+      return index < chunks.count ? chunks[index] : nil
+    }
+
+    func add(_ sums: ComparisonSums, _ chunk: ComparisonChunk) {
+      totals.withLock { $0[chunk.pair][chunk.expert] += sums }
+    }
+
+    func finished(_ count: UInt64) -> UInt64 {
+      bytes.wrappingAdd(count, ordering: .relaxed).newValue
+    }
+
+    var sums: [[ComparisonSums]] { totals.withLock { $0 } }
+  }
+}
