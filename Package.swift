@@ -68,7 +68,9 @@ let package = Package(
     .target(name: "ReferenceModel", dependencies: ["Quantizers", "Tensors", "ByteIO", "Threads"]),
     .target(
       name: "Verification",
-      dependencies: ["Planning", "ReferenceModel", "GGUF", "Formats", "Threads"]),
+      dependencies: [
+        "Planning", "ReferenceModel", "Tokenizers", "Quantizers", "GGUF", "Formats", "Threads",
+      ]),
     .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
     .executableTarget(
       name: "ingot-cli",

@@ -1,0 +1,81 @@
+import ByteIO
+import ReferenceModel
+
+/// Whether two models' facts agree, before their numbers are compared.
+enum ConfigurationComparison {
+  /// Refuses models that cannot be compared position by position.
+  static func checkComparable(_ reference: OpenedModel, _ candidate: OpenedModel)
+    throws(FormatError)
+  {
+    let (a, b) = (reference.model.dimensions, candidate.model.dimensions)
+    let sizes = [
+      ("vocabulary", a.vocabularySize, b.vocabularySize),
+      ("layers", a.layerCount, b.layerCount),
+      ("embedding length", a.embeddingLength, b.embeddingLength),
+      ("feed-forward length", a.feedForwardLength, b.feedForwardLength),
+      ("heads", a.headCount, b.headCount),
+      ("key and value heads", a.headCountKV, b.headCountKV),
+      ("head dimension", a.headDimension, b.headDimension),
+    ]
+    for (name, expected, found) in sizes where expected != found {
+      throw FormatError(
+        file: candidate.side.path, field: name,
+        reason: .inconsistent(
+          "is \(found), the reference \(printable(reference.side.path)) has \(expected)"),
+        advice: "these are two different models")
+    }
+  }
+
+  /// Facts that differ although the models can be compared; each fails the verification.
+  static func differences(_ reference: OpenedModel, _ candidate: OpenedModel) -> [GateOutcome] {
+    var outcomes: [GateOutcome] = []
+    func fail(_ name: String, expected: Double, found: Double, _ advice: String) {
+      outcomes.append(
+        GateOutcome(
+          name: "same " + name, limit: expected, value: found, bound: found, passed: false,
+          advice: advice))
+    }
+    let (a, b) = (reference.model.dimensions, candidate.model.dimensions)
+    if a.normEpsilon != b.normEpsilon {
+      fail(
+        "norm epsilon", expected: Double(a.normEpsilon), found: Double(b.normEpsilon),
+        "attention.layer_norm_rms_epsilon of the archive is not rms_norm_eps of the reference")
+    }
+    let frequencies = zip(
+      reference.model.rotary.frequencies, candidate.model.rotary.frequencies)
+    let worst = frequencies.enumerated().max {
+      deviation($0.element) < deviation($1.element)
+    }
+    // The two roads round differently, by a few units in the last place.
+    if let worst, !(deviation(worst.element) <= 1e-5) {
+      fail(
+        "rotary frequencies", expected: Double(worst.element.0), found: Double(worst.element.1),
+        "rotation frequency \(worst.offset): look at rope.freq_base, rope.scaling.* and "
+          + "rope_freqs.weight of the archive")
+    }
+    if reference.encoder.addsBeginningOfText != candidate.encoder.addsBeginningOfText {
+      fail(
+        "use of a beginning of text", expected: reference.encoder.addsBeginningOfText ? 1 : 0,
+        found: candidate.encoder.addsBeginningOfText ? 1 : 0,
+        "look at tokenizer.ggml.add_bos_token of the archive")
+    }
+    if reference.encoder.beginningOfText != candidate.encoder.beginningOfText {
+      fail(
+        "beginning of text", expected: reference.encoder.beginningOfText.map(Double.init) ?? .nan,
+        found: candidate.encoder.beginningOfText.map(Double.init) ?? .nan,
+        "look at tokenizer.ggml.bos_token_id of the archive")
+    }
+    if reference.model.weights[.output] != nil, candidate.model.weights[.output] == nil {
+      fail(
+        "output tensor", expected: 1, found: 0,
+        "the archive has no output.weight, so that its embedding serves in its place")
+    }
+    return outcomes
+  }
+
+  private static func deviation(_ pair: (Float, Float)) -> Double {
+    let (a, b) = (Double(pair.0), Double(pair.1))
+    let deviation = abs(a - b) / max(abs(a), .leastNormalMagnitude)
+    return deviation.isNaN ? .infinity : deviation
+  }
+}

@@ -1,0 +1,172 @@
+import ByteIO
+import Quantizers
+import ReferenceModel
+import Tensors
+import Threads
+
+/// Sends a text through one or two models, layer by layer, and sums up what they say.
+struct ForwardRun {
+  let text: ScoringText
+  /// The reference first; with a saved reference the candidate alone.
+  let models: [ReferenceModel]
+  let saved: SavedReference?
+  let budget: ForwardBudget
+  let kernels: KernelTable
+  let threadCount: Int
+  let cancellation: CancellationFlag
+  let progress: (@Sendable (VerificationProgress) -> Void)?
+
+  private(set) var scores: [PositionScore] = []
+  private(set) var meter: LayerMeter
+  private var writer: SavedReferenceWriter?
+  private let favouriteCount: Int
+
+  init(
+    text: ScoringText, models: [ReferenceModel], saved: SavedReference?, budget: ForwardBudget,
+    kernels: KernelTable, threadCount: Int, writer: SavedReferenceWriter?, favouriteCount: Int,
+    cancellation: CancellationFlag, progress: (@Sendable (VerificationProgress) -> Void)?
+  ) {
+    self.text = text
+    self.models = models
+    self.saved = saved
+    self.budget = budget
+    self.kernels = kernels
+    self.threadCount = threadCount
+    self.writer = writer
+    self.favouriteCount = favouriteCount
+    self.cancellation = cancellation
+    self.progress = progress
+    meter = LayerMeter(layerCount: models[0].dimensions.layerCount, kernels: kernels)
+  }
+
+  mutating func run() throws {
+    let scratch = ForwardScratch(
+      models, tokenCount: budget.chunksPerGroup * text.contextLength,
+      contextLength: text.contextLength, threadCount: threadCount)
+    let passes = models.map {
+      ForwardPass($0, scratch: scratch, kernels: kernels, cancellation: cancellation)
+    }
+    let groups = budget.groups(chunkCount: text.chunkCount)
+    let start = ContinuousClock.now
+    for (number, chunks) in groups.enumerated() {
+      let tokens = text.input(ofChunks: chunks)
+      for pass in passes { try pass.embed(tokens) }
+      compareHidden(passes, layer: -1)
+      let layerCount = models[0].dimensions.layerCount
+      for layer in 0..<layerCount {
+        report(
+          group: number, of: groups.count, layer: layer, layerCount: layerCount,
+          tokens: tokens.count, start)
+        for pass in passes { try pass.runLayer(layer) }
+        compareHidden(passes, layer: layer)
+      }
+      report(
+        group: number, of: groups.count, layer: layerCount, layerCount: layerCount,
+        tokens: tokens.count, start)
+      try score(chunks, passes)
+    }
+    for model in models { try model.source.checkUnchanged() }
+    try writer?.commit()
+  }
+
+  private mutating func compareHidden(_ passes: [ForwardPass], layer: Int) {
+    guard passes.count == 2 else { return }
+    meter.add(
+      layer: layer, reference: passes[0].hidden, candidate: passes[1].hidden,
+      width: models[0].dimensions.embeddingLength)
+  }
+
+  private func report(
+    group: Int, of groupCount: Int, layer: Int, layerCount: Int, tokens: Int,
+    _ start: ContinuousClock.Instant
+  ) {
+    guard let progress else { return }
+    // The output counts as one more layer.
+    let done = Double(group) + Double(layer) / Double(layerCount + 1)
+    let elapsed = (ContinuousClock.now - start) / .seconds(1)
+    let allTokens = Double(text.chunkCount * text.contextLength)
+    let place = layer < layerCount ? "layer \(layer + 1)/\(layerCount)" : "output"
+    progress(
+      VerificationProgress(
+        step: .forward, fraction: done / Double(groupCount),
+        detail: groupCount > 1 ? "group \(group + 1)/\(groupCount), \(place)" : place,
+        tokensPerSecond: elapsed > 0 ? allTokens * done / Double(groupCount) / elapsed : 0))
+  }
+
+  // MARK: Output
+
+  private mutating func score(_ chunks: Range<Int>, _ passes: [ForwardPass]) throws {
+    let positions = text.positions(ofChunks: chunks)
+    let targets = text.targets(ofChunks: chunks)
+    for pass in passes { try pass.beginOutput(positions: positions) }
+    let records = try saved?.records(ofChunks: chunks)
+    var extra = OutputStage.Extra.none
+    if writer != nil { extra = .favourites(favouriteCount) }
+    if let records { extra = .lookups(records.map(\.tokens)) }
+    let stage = OutputStage(
+      reference: passes[0], candidate: passes.count > 1 ? passes[1] : nil, kernels: kernels,
+      vocabularySize: models[0].dimensions.vocabularySize, targets: targets, extra: extra,
+      cancellation: cancellation)
+    try stage.run(threadCount: threadCount)
+    let readings = stage.readings
+    for (index, reading) in readings.enumerated() where !reading.pair.isFinite {
+      let place = chunks.lowerBound * text.scoredPositions.count + index
+      throw notFinite(place, reading)
+    }
+    if let records {
+      scores += zip(readings, records).enumerated().map { index, both in
+        let count = both.1.tokens.count
+        return score(both.0, both.1, stage.lookedUp(index * count..<(index + 1) * count))
+      }
+    } else {
+      scores += readings.map(score)
+    }
+    if let favourites = stage.favourites {
+      try writer?.append(
+        readings.enumerated().map { index, reading in
+          let normaliser = reading.pair.p.logNormaliser
+          return ReferenceRecord(
+            targetLogProbability: Double(reading.referenceTarget) - normaliser,
+            favourites: favourites.sorted(position: index), logNormaliser: normaliser)
+        })
+    }
+  }
+
+  private func score(_ reading: OutputStage.Reading) -> PositionScore {
+    let pair = reading.pair
+    var score = PositionScore(
+      referenceLoss: pair.p.logNormaliser - Double(reading.referenceTarget),
+      referenceTop: pair.p.top)
+    guard models.count > 1 else { return score }
+    score.candidateLoss = pair.q.logNormaliser - Double(reading.candidateTarget)
+    score.divergence = pair.divergence
+    score.candidateTop = pair.q.top
+    return score
+  }
+
+  /// With a saved reference the only model that ran is the candidate.
+  private func score(
+    _ reading: OutputStage.Reading, _ record: ReferenceRecord, _ logits: [Float]
+  ) -> PositionScore {
+    let normaliser = reading.pair.p.logNormaliser
+    return PositionScore(
+      referenceLoss: -Double(record.targetLogProbability),
+      candidateLoss: normaliser - Double(reading.referenceTarget),
+      divergence: record.divergence(candidate: logits.map { Double($0) - normaliser }),
+      referenceTop: record.tokens.first ?? -1, candidateTop: reading.pair.p.top)
+  }
+
+  private func notFinite(_ place: Int, _ reading: OutputStage.Reading) -> FormatError {
+    let isReference = !reading.pair.p.sum.isFinite || !reading.pair.p.maximum.isFinite
+    let model = models.count == 1 || isReference ? models[0] : models[1]
+    let (chunk, index) = place.quotientAndRemainder(dividingBy: text.scoredPositions.count)
+    return FormatError(
+      file: model.source.files.first ?? "", field: "logits",
+      reason: .outOfRange(
+        found:
+          "a logit that is not finite, chunk \(chunk), position "
+          + "\(text.scoredPositions.lowerBound + index)",
+        allowed: "finite logits"),
+      advice: "run 'ingot check' on the archive")
+  }
+}

@@ -1,0 +1,229 @@
+import ByteIO
+import Quantizers
+import ReferenceModel
+import Tensors
+import Threads
+import Tokenizers
+
+/// A verification, opened and planned: everything but the numbers.
+public struct ModelVerification: Sendable {
+  private let options: VerificationOptions
+  /// `nil` with a saved reference.
+  private let reference: OpenedModel?
+  private let saved: SavedReference?
+  private let candidate: OpenedModel?
+  /// `nil` when only tensors are compared.
+  private let text: ScoringText?
+  private let memoryLimit: UInt64
+  private let threadCount: Int
+  private let kernels: KernelTable
+  private var warnings: [String] = []
+
+  /// An option that contradicts another one, or what was opened.
+  package struct OptionError: Error, Sendable, CustomStringConvertible {
+    package var description: String
+  }
+
+  /// Opens both models, compares their facts and cuts the text.
+  ///
+  /// - Throws: `FormatError` about an input, or when the models cannot be compared; `OptionError`.
+  package init(
+    _ options: VerificationOptions, kernels: KernelTable, memoryLimit: UInt64, threadCount: Int
+  ) throws {
+    self.options = options
+    self.kernels = kernels
+    self.memoryLimit = memoryLimit
+    self.threadCount = threadCount
+    let isSaved = SavedReference.isOne(options.reference)
+    saved = isSaved ? try SavedReference(options.reference) : nil
+    reference = isSaved ? nil : try OpenedModel(options.reference)
+    candidate = try options.candidate.map { try OpenedModel($0) }
+    if isSaved, candidate == nil {
+      throw OptionError(description: "a saved reference needs a candidate to compare with")
+    }
+    if isSaved, options.savedReference != nil {
+      throw OptionError(description: "a saved reference cannot be saved again")
+    }
+    if candidate == nil, options.text == nil {
+      throw OptionError(description: "nothing to do: give a candidate or a text")
+    }
+    if options.savedReference != nil, options.text == nil {
+      throw OptionError(description: "saving a reference needs a text")
+    }
+    if let reference, let candidate {
+      try ConfigurationComparison.checkComparable(reference, candidate)
+      try VocabularyComparison.check(reference, candidate)
+    }
+    if let saved, let candidate { try Self.check(saved, candidate) }
+    if let saved {
+      text = saved.text
+    } else if let path = options.text {
+      text = try Self.read(path, options, reference, candidate, &warnings)
+    } else {
+      text = nil
+    }
+    if let saved, let path = options.text, let candidate {
+      try Self.check(saved, text: path, candidate)
+    }
+  }
+
+  /// Largest text that is taken.
+  private static let textLimit: UInt64 = 1 << 30
+
+  private static func tokens(_ path: String, _ encoder: TokenEncoder) throws -> (
+    bytes: Int, tokens: [Int32]
+  ) {
+    var bytes = try PositionalFile.readAll(path, limit: textLimit, field: "text")
+    let byteCount = bytes.count
+    if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+    return (byteCount, try encoder.encode(bytes, addsSpecial: true, parsesSpecial: false))
+  }
+
+  private static func read(
+    _ path: String, _ options: VerificationOptions, _ reference: OpenedModel?,
+    _ candidate: OpenedModel?, _ warnings: inout [String]
+  ) throws -> ScoringText? {
+    guard let reference else { return nil }
+    let (byteCount, tokens) = try tokens(path, reference.encoder)
+    if let candidate {
+      let others = try Self.tokens(path, candidate.encoder).tokens
+      if let warning = VocabularyComparison.warning(reference: tokens, candidate: others) {
+        warnings.append(warning)
+      }
+    }
+    let limit = reference.model.dimensions.contextLength
+    if options.contextLength > limit {
+      warnings.append(
+        "the context of \(options.contextLength) tokens is longer than the model's, \(limit)")
+    }
+    return try ScoringText(
+      path: path, byteCount: byteCount, allTokens: tokens, contextLength: options.contextLength,
+      chunkLimit: options.chunkLimit,
+      beginningOfText: reference.encoder.addsBeginningOfText
+        ? reference.encoder.beginningOfText : nil)
+  }
+
+  private static func check(_ saved: SavedReference, _ candidate: OpenedModel) throws {
+    let size = candidate.model.dimensions.vocabularySize
+    guard size == saved.vocabularySize else {
+      throw FormatError(
+        file: candidate.side.path, field: "vocabulary",
+        reason: .inconsistent("is \(size), the saved reference's \(saved.vocabularySize)"),
+        advice: "these are two different models")
+    }
+    guard VocabularyComparison.checksum(candidate.encoder) == saved.vocabularyChecksum else {
+      throw FormatError(
+        file: candidate.side.path, field: "tokenizer",
+        reason: .inconsistent("its tokens are not those of the saved reference"),
+        advice: "save the reference again, or look at the archive's tokenizer")
+    }
+  }
+
+  /// A text that is given beside a saved reference has to be the one that it is of.
+  private static func check(
+    _ saved: SavedReference, text path: String, _ candidate: OpenedModel
+  ) throws {
+    let (byteCount, tokens) = try tokens(path, candidate.encoder)
+    guard byteCount == saved.text.byteCount, tokens.starts(with: saved.text.tokens) else {
+      throw FormatError(
+        file: path, field: "text",
+        reason: .inconsistent("is not the text of the saved reference"),
+        advice: "leave out --text: the saved reference has it")
+    }
+  }
+
+  // MARK: Running
+
+  private var models: [ReferenceModel] { [reference, candidate].compactMap { $0?.model } }
+
+  private var favouriteCount: Int {
+    options.savedReference == nil
+      ? 0 : min(options.favouriteCount, models[0].dimensions.vocabularySize)
+  }
+
+  /// What the forward pass will take; `nil` without a text.
+  ///
+  /// - Throws: `ForwardBudget.TooSmall`.
+  package func budget() throws -> ForwardBudget? {
+    guard let text else { return nil }
+    return try ForwardBudget(
+      models: models, text: text, limit: memoryLimit, used: ProcessMemory.residentByteCount,
+      threadCount: threadCount, favouriteCount: favouriteCount,
+      lookupCount: saved?.header.favouriteCount ?? 0)
+  }
+
+  /// One line on what the run will read, for the user to know beforehand.
+  package func cost(_ budget: ForwardBudget) -> String {
+    let bytes = models.reduce(0) { $0 + $1.source.fileByteCounts.reduce(0, +) }
+    let chunks = text?.chunkCount ?? 0
+    let groups = budget.groupCount == 1 ? "one group" : "\(budget.groupCount) groups"
+    return "\(chunks) chunks in \(groups), each of which reads "
+      + "\(byteText(bytes)): \(byteText(bytes * UInt64(budget.groupCount))) in all"
+  }
+
+  /// Compares configurations, tensors and predictions.
+  package func run(
+    budget: ForwardBudget?, cancellation: CancellationFlag,
+    progress: (@Sendable (VerificationProgress) -> Void)?
+  ) throws -> VerificationResult {
+    let start = ContinuousClock.now
+    guard let side = saved?.side ?? reference?.side else { preconditionFailure("no reference") }
+    var result = VerificationResult(reference: side, candidate: candidate?.side)
+    result.warnings = warnings
+    if saved != nil {
+      result.reference.kind = .savedReference
+    }
+    if let reference, let candidate {
+      result.gates = ConfigurationComparison.differences(reference, candidate)
+      if options.comparesTensors {
+        result.tensors = try compareTensors(reference, candidate, cancellation, progress)
+      }
+    }
+    if let text, let budget {
+      var run = ForwardRun(
+        text: text, models: models, saved: saved, budget: budget, kernels: kernels,
+        threadCount: threadCount, writer: try writer(text), favouriteCount: favouriteCount,
+        cancellation: cancellation, progress: progress)
+      try run.run()
+      result.protocolSettings = text.settings
+      result.distribution = DistributionDrift(
+        run.scores, chunkCount: text.chunkCount, hasCandidate: candidate != nil,
+        isFromSavedReference: saved != nil)
+      result.layers = DriftOrigin.marked(run.meter.layers, tensors: result.tensors)
+      if let encoder = candidate?.encoder {
+        result.worstTokens = WorstToken.list(run.scores, text: text, encoder: encoder)
+      }
+    }
+    for model in models { try model.source.checkUnchanged() }
+    result.elapsed = ContinuousClock.now - start
+    result.peakResidentByteCount = ProcessMemory.peakResidentByteCount
+    return result
+  }
+
+  private func compareTensors(
+    _ reference: OpenedModel, _ candidate: OpenedModel, _ cancellation: CancellationFlag,
+    _ progress: (@Sendable (VerificationProgress) -> Void)?
+  ) throws -> [TensorError] {
+    let comparison = try TensorComparison(
+      reference: reference.model, candidate: candidate.model, kernels: kernels,
+      threadCount: threadCount)
+    let total = Double(max(1, comparison.byteCount))
+    return try comparison.run(cancellation: cancellation) { done in
+      progress?(
+        VerificationProgress(
+          step: .tensors, fraction: Double(done) / total, detail: "comparing tensors",
+          tokensPerSecond: 0))
+    }
+  }
+
+  private func writer(_ text: ScoringText) throws -> SavedReferenceWriter? {
+    guard let path = options.savedReference, let reference else { return nil }
+    return try SavedReferenceWriter(
+      path,
+      SavedReferenceHeader(
+        text: text, vocabularySize: reference.model.dimensions.vocabularySize,
+        favouriteCount: favouriteCount,
+        vocabularyChecksum: VocabularyComparison.checksum(reference.encoder),
+        side: reference.side))
+  }
+}

@@ -1,0 +1,52 @@
+import ByteIO
+import GGUF
+import Planning
+import ReferenceModel
+import Tensors
+import Tokenizers
+
+/// A model of either kind, opened by the road that its kind has.
+package struct OpenedModel: Sendable {
+  package var model: ReferenceModel
+  package var encoder: TokenEncoder
+  package var side: VerificationResult.Side
+
+  package init(_ path: String) throws {
+    let kind: VerificationResult.Side.Kind
+    var recipe: String?
+    switch try InputKind(path) {
+    case .archive:
+      kind = .archive
+      model = try ReferenceModel(archive: path)
+      let metadata = try GGUFFile(path).metadata
+      encoder = try TokenEncoder(archive: metadata, file: path)
+      recipe = Self.recipe(metadata)
+    case .directory, .safetensors:
+      kind = .checkpoint
+      model = try ReferenceModel(checkpoint: path)
+      encoder = try TokenEncoder(
+        checkpoint: path, vocabularySize: model.dimensions.vocabularySize)
+    }
+    let tensors = model.source.tensors
+    let byteCount = tensors.reduce(0) { $0 + UInt64($1.byteCount) }
+    let weightCount = tensors.reduce(0) { $0 + UInt64($1.elementCount) }
+    side = VerificationResult.Side(
+      path: path, kind: kind, byteCount: model.source.fileByteCounts.reduce(0, +),
+      weightCount: weightCount,
+      bitsPerWeight: weightCount == 0 ? 0 : Double(byteCount) * 8 / Double(weightCount),
+      type: recipe ?? Self.commonType(tensors))
+  }
+
+  /// The mix that the archive says it has.
+  private static func recipe(_ metadata: Metadata) -> String? {
+    if let recipe = metadata["ingot.recipe"]?.string { return printable(recipe, limit: 40) }
+    let fileType = metadata["general.file_type"]?.int
+    return StockMix.all.first { Int($0.fileType) == fileType }?.name
+  }
+
+  private static func commonType(_ tensors: [TensorDescriptor]) -> String {
+    var bytes: [TensorType: Int] = [:]
+    for tensor in tensors { bytes[tensor.type, default: 0] += tensor.byteCount }
+    return bytes.max { ($0.value, $0.key.name) < ($1.value, $1.key.name) }?.key.name ?? ""
+  }
+}

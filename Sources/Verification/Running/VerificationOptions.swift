@@ -1,0 +1,37 @@
+/// What a verification is asked to do.
+public struct VerificationOptions: Sendable {
+  /// Checkpoint, archive, or saved reference.
+  public var reference: String
+  /// The archive in question; `nil` measures the reference alone.
+  public var candidate: String?
+  /// Without a text only configurations and tensors are compared; a saved reference has its own.
+  public var text: String?
+  public var contextLength = 512
+  /// Most chunks of the text; `nil` takes all.
+  public var chunkLimit: Int?
+  /// Where to store what later runs need of the reference.
+  public var savedReference: String?
+  /// Logits that a saved reference keeps per scored position.
+  public var favouriteCount = 64
+  public var comparesTensors = true
+
+  public init(reference: String, candidate: String?) {
+    self.reference = reference
+    self.candidate = candidate
+  }
+}
+
+/// How far a verification is.
+public struct VerificationProgress: Sendable {
+  public enum Step: String, Sendable {
+    case tensors, forward
+  }
+  public var step: Step
+  /// Of the step, 0 to 1.
+  public var fraction: Double
+  /// For people: `group 1/3, layer 5/32`.
+  public var detail: String
+  /// Tokens of the text that have gone through all layers of all models, per second so far; 0 while
+  /// tensors are compared.
+  public var tokensPerSecond: Double
+}
