@@ -11,12 +11,20 @@ package enum ErrorBand {
 
   /// Real weights have heavier tails, and importance spends precision elsewhere: an error below
   /// this needs no second look.
-  static func unsuspicious(_ type: TensorType) -> Double? { normal(type).map { $0 * 1.5 } }
+  static func unsuspicious(_ type: TensorType) -> Double? {
+    normal(type).map { limit($0, factor: 1.5) }
+  }
 
-  /// How much worse than a plain quantization of the same weights a tensor may be. Measured with
-  /// importance on trained models: at most 1.6; the least that a fault in all rows gives is 8.
-  static let tensorFactor = 2.0
-  /// The same for a single block, of which importance may neglect a larger part.
+  /// What a tensor may have whose source, quantized again without importance, has `error`.
+  static func allowed(quantizedAgain error: Double) -> Double { limit(error, factor: 2) }
+
+  /// A multiple of an error, but never more than half-way to that of unrelated weights, √2.
+  private static func limit(_ error: Double, factor: Double) -> Double {
+    min(error * factor, (error + 2.squareRoot()) / 2)
+  }
+
+  /// How much worse than the source quantized again a single block may be, of which importance may
+  /// neglect a larger part.
   static let blockFactor = 4.0
 
   private static let table: [TensorType: Double] = {

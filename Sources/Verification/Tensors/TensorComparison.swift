@@ -81,7 +81,7 @@ package struct TensorComparison: Sendable {
     let rows = expert * pair.rowsPerExpert..<(expert + 1) * pair.rowsPerExpert
     var allowed = ErrorBand.unsuspicious(pair.candidate.type)
     if let band = allowed, !(error <= band) {
-      allowed = max(band, try explained(pair, rows, worker) * ErrorBand.tensorFactor)
+      allowed = max(band, try explained(pair, rows, worker))
     }
     var finding: String?
     if !error.isFinite {
@@ -103,7 +103,7 @@ package struct TensorComparison: Sendable {
       allowedError: allowed, finding: finding)
   }
 
-  /// The error of the source quantized again without importance, from rows all over it.
+  /// What the source allows when rows from all over it are quantized again without importance.
   private func explained(
     _ pair: TensorPair, _ rows: Range<Int>, _ worker: ComparisonWorker
   ) throws -> Double {
@@ -116,7 +116,7 @@ package struct TensorComparison: Sendable {
       try worker.read(pair, rows: start..<start + period)
       products += worker.quantizedAgain(pair.candidate.type, start: 0, count: pair.columnCount)
     }
-    return products.relativeError
+    return ErrorBand.allowed(quantizedAgain: products.relativeError)
   }
 
   private func describe(_ faults: BlockFaults, _ pair: TensorPair) -> String {

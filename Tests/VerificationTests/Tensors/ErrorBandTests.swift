@@ -36,7 +36,7 @@ private func naturalLogarithm(_ x: Double) -> Double {
 }
 
 /// The page gives the error of normally distributed weights, which the kernels have.
-@Test(arguments: TensorType.all.filter { KernelTable.scalar.canQuantize($0) && $0 != .f32 })
+@Test(arguments: TensorType.allCases.filter { KernelTable.scalar.canQuantize($0) && $0 != .f32 })
 func errorBandsAreThoseOfNormalWeights(_ type: TensorType) throws {
   let kernels = try KernelTable.choice.get()
   let (rows, columns) = (32, 1024)
