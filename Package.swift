@@ -27,7 +27,7 @@ let package = Package(
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
         "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
-        "tokenizers/README.md",
+        "tokenizers/README.md", "verification/README.md", "verification/junit.xsd",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
@@ -42,6 +42,7 @@ let package = Package(
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
+        .embedInCode("verification/policies.tsv"),
       ]
     ),
     .target(
@@ -64,7 +65,8 @@ let package = Package(
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
     .target(name: "Conversion", dependencies: ["Planning", "Threads"]),
-    .target(name: "Verification", dependencies: ["Planning", "GGUF", "Formats", "Threads"]),
+    .target(
+      name: "Verification", dependencies: ["Planning", "GGUF", "StrictJSON", "Formats", "Threads"]),
     .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
@@ -108,7 +110,8 @@ let package = Package(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
     .testTarget(
-      name: "VerificationTests", dependencies: ["Verification", "GGUF", "Formats", "TestSupport"]),
+      name: "VerificationTests",
+      dependencies: ["Verification", "GGUF", "Formats", "StrictJSON", "TestSupport"]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),
