@@ -27,7 +27,7 @@ let package = Package(
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
         "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
-        "tokenizers/README.md",
+        "tokenizers/README.md", "verification/README.md", "verification/junit.xsd",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
@@ -43,6 +43,7 @@ let package = Package(
         .embedInCode("modelfile/chat-families.tsv"),
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
         .embedInCode("verification/error-bands.tsv"),
+        .embedInCode("verification/policies.tsv"),
       ]
     ),
     .target(
@@ -69,7 +70,8 @@ let package = Package(
     .target(
       name: "Verification",
       dependencies: [
-        "Planning", "ReferenceModel", "Tokenizers", "Quantizers", "GGUF", "Formats", "Threads",
+        "Planning", "ReferenceModel", "Tokenizers", "Quantizers", "StrictJSON", "GGUF", "Formats",
+        "Threads",
       ]),
     .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
     .executableTarget(
@@ -115,7 +117,9 @@ let package = Package(
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
     .testTarget(
       name: "VerificationTests",
-      dependencies: ["Verification", "GGUF", "Formats", "Quantizers", "TestSupport"]),
+      dependencies: [
+        "Verification", "GGUF", "Formats", "Quantizers", "StrictJSON", "TestSupport",
+      ]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),

@@ -6,6 +6,9 @@ package enum Formats {
   /// Names of pre-tokenizers by split expression: `tokenizers/pre-tokenizers.tsv`.
   package static var preTokenizers: [UInt8] { PackageResources.pre_tokenizers_tsv }
 
+  /// Shipped gates for each mix: `formats/verification/README.md`.
+  package static var verificationPolicies: [UInt8] { PackageResources.policies_tsv }
+
   /// `architectures/architectures.tsv`: model classes and what they mean.
   package static var architectures: [UInt8] { PackageResources.architectures_tsv }
 

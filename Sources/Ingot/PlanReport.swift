@@ -18,7 +18,7 @@ extension ConversionPlan {
         "  \(printable($0.name.string)): \($0.fallbackFrom?.name ?? "") → \($0.type.name)"
       }
     }
-    lines.append("\(Self.fixed2(bitsPerWeight)) bits per weight, \(totalByteCount) bytes to write:")
+    lines.append("\(fixed(bitsPerWeight, 2)) bits per weight, \(totalByteCount) bytes to write:")
     lines += outputs.map { "  \(printable($0.path)): \($0.byteCount) bytes" }
     return lines.joined(separator: "\n")
   }
@@ -56,11 +56,6 @@ extension ConversionPlan {
       json.array { json in for tensor in tensors { tensor.write(to: &json) } }
     }
     return writer.text
-  }
-
-  private static func fixed2(_ value: Double) -> String {
-    let hundredths = Int((value * 100).rounded())
-    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
   }
 }
 

@@ -47,29 +47,6 @@ public struct TypeTotal: Hashable, Sendable {
   }
 }
 
-/// Columns of text, two spaces apart.
-struct TextTable {
-  var lines: [String]
-
-  init(_ header: [String], _ rows: [[String]], rightAligned: Set<Int> = []) {
-    var widths = header.map(\.count)
-    for row in rows {
-      for (column, cell) in row.enumerated() { widths[column] = max(widths[column], cell.count) }
-    }
-    lines = ([header] + rows).map { row in
-      var line = ""
-      for (column, cell) in row.enumerated() {
-        let padding = String(repeating: " ", count: widths[column] - cell.count)
-        line +=
-          (column > 0 ? "  " : "")
-          + (rightAligned.contains(column) ? padding + cell : cell + padding)
-      }
-      while line.last == " " { line.removeLast() }
-      return line
-    }
-  }
-}
-
 extension MetadataValue {
   /// One line for people: text is cut, arrays are given by count and first elements.
   var summary: String {

@@ -74,8 +74,8 @@ final class ProgressLine: Sendable {
         """)
     case .rewritten, .lines:
       let text =
-        "\(fixed(100 * done / total, 0)) % of \(ByteSize.text(progress.totalByteCount)), "
-        + (done < total ? "\(ByteSize.text(UInt64(rate)))/s, \(Self.clock(left)) left" : "syncing")
+        "\(fixed(100 * done / total, 0)) % of \(byteText(progress.totalByteCount)), "
+        + (done < total ? "\(byteText(UInt64(rate)))/s, \(Self.clock(left)) left" : "syncing")
       Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
     case .silent: break
     }
