@@ -73,7 +73,7 @@ let package = Package(
         "Planning", "ReferenceModel", "Tokenizers", "Quantizers", "StrictJSON", "GGUF", "Formats",
         "Threads",
       ]),
-    .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
+    .target(name: "Ingot", dependencies: ["Conversion", "Verification", "ReferenceModel", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
       dependencies: [

@@ -10,15 +10,18 @@ struct IngotCommand: ParsableCommand {
       EXAMPLES
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M --dry-run
+        ingot verify Llama-3.1-8B llama.gguf --text wiki.test.raw
         ingot check llama.gguf
         ingot inspect llama.gguf --tensors
 
       EXIT STATUS
-        0 done, 1 a check failed, 64 usage, 65 bad input data, 66 input missing, 70 internal error,
+        0 done, 1 a check or gate failed, 64 usage, 65 bad input data, 66 input missing, 70 internal error,
         73 output cannot be created, 74 input/output error, 130 interrupted
       """,
     version: ingotVersion,
-    subcommands: [ConvertCommand.self, InspectCommand.self, CheckCommand.self])
+    subcommands: [
+      ConvertCommand.self, VerifyCommand.self, CheckCommand.self, InspectCommand.self,
+    ])
 
   static func main() {
     Terminal.secureStandardStreams()

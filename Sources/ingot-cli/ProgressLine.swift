@@ -5,14 +5,36 @@ import Synchronization
 /// How a long run tells how far it is.
 enum ProgressStyle: String, CaseIterable, ExpressibleByArgument {
   case auto, plain, json, none
+
+  var form: ProgressForm {
+    switch self {
+    case .auto: Terminal.isInteractive ? .rewritten : .lines
+    case .plain: .lines
+    case .json: .json
+    case .none: .silent
+    }
+  }
+}
+
+/// What a progress style comes down to.
+enum ProgressForm {
+  case rewritten, lines, json, silent
+
+  /// Time between two reports.
+  var interval: Duration {
+    switch self {
+    case .rewritten: .milliseconds(100)
+    case .json: .seconds(1)
+    case .lines, .silent: .seconds(5)
+    }
+  }
 }
 
 /// A progress line on standard error: rewritten in place on a terminal, else a line every few seconds.
 ///
 /// Called from any worker; all but one call in many return at once.
 final class ProgressLine: Sendable {
-  private enum Form { case rewritten, lines, json, silent }
-  private let form: Form
+  private let form: ProgressForm
   private let start = ContinuousClock.now
   private let state: Mutex<State>
   private struct State {
@@ -25,14 +47,8 @@ final class ProgressLine: Sendable {
   private let interval: Duration
 
   init(_ style: ProgressStyle) {
-    form =
-      switch style {
-      case .auto: Terminal.isInteractive ? .rewritten : .lines
-      case .plain: .lines
-      case .json: .json
-      case .none: .silent
-      }
-    interval = form == .rewritten ? .milliseconds(100) : .seconds(form == .json ? 1 : 5)
+    form = style.form
+    interval = form.interval
     state = Mutex(State(nextReport: start + interval, lastReport: start))
   }
 
@@ -81,7 +97,7 @@ final class ProgressLine: Sendable {
     }
   }
 
-  private static func clock(_ seconds: Double) -> String {
+  static func clock(_ seconds: Double) -> String {
     let whole = Int(min(seconds.rounded(.up), 1e7))
     let (hours, minutes) = (whole / 3600, whole / 60 % 60)
     let tail = (whole % 60 < 10 ? "0" : "") + "\(whole % 60)"

@@ -18,6 +18,18 @@ enum Terminal {
     isInteractive && getenv("NO_COLOR") == nil
   }
 
+  /// Whether results on standard output may be coloured.
+  static var coloursOutput: Bool { isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == nil }
+
+  /// Columns of the terminal that standard output is; 100 where it is none.
+  static var outputWidth: Int {
+    var size = winsize()
+    guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 else {
+      return 100
+    }
+    return max(40, Int(size.ws_col))
+  }
+
   /// Writes to standard error; a closed pipe is nobody's problem there.
   static func write(_ text: String) {
     _ = try? FileDescriptor.standardError.writeAll(Array(text.utf8))

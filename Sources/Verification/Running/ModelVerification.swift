@@ -1,4 +1,5 @@
 import ByteIO
+import Planning
 import Quantizers
 import ReferenceModel
 import Tensors
@@ -6,7 +7,7 @@ import Threads
 import Tokenizers
 
 /// A verification, opened and planned: everything but the numbers.
-public struct ModelVerification: Sendable {
+package struct ModelVerification: Sendable {
   private let options: VerificationOptions
   /// `nil` with a saved reference.
   private let reference: OpenedModel?
@@ -18,11 +19,6 @@ public struct ModelVerification: Sendable {
   private let threadCount: Int
   private let kernels: KernelTable
   private var warnings: [String] = []
-
-  /// An option that contradicts another one, or what was opened.
-  package struct OptionError: Error, Sendable, CustomStringConvertible {
-    package var description: String
-  }
 
   /// Opens both models, compares their facts and cuts the text.
   ///
@@ -38,18 +34,7 @@ public struct ModelVerification: Sendable {
     saved = isSaved ? try SavedReference(options.reference) : nil
     reference = isSaved ? nil : try OpenedModel(options.reference)
     candidate = try options.candidate.map { try OpenedModel($0) }
-    if isSaved, candidate == nil {
-      throw OptionError(description: "a saved reference needs a candidate to compare with")
-    }
-    if isSaved, options.savedReference != nil {
-      throw OptionError(description: "a saved reference cannot be saved again")
-    }
-    if candidate == nil, options.text == nil {
-      throw OptionError(description: "nothing to do: give a candidate or a text")
-    }
-    if options.savedReference != nil, options.text == nil {
-      throw OptionError(description: "saving a reference needs a text")
-    }
+    try Self.check(options, isSaved: isSaved)
     if let reference, let candidate {
       try ConfigurationComparison.checkComparable(reference, candidate)
       try VocabularyComparison.check(reference, candidate)
@@ -66,6 +51,46 @@ public struct ModelVerification: Sendable {
       try Self.check(saved, text: path, candidate)
     }
   }
+
+  /// Refuses options that ask for nothing, or for what cannot be.
+  private static func check(_ options: VerificationOptions, isSaved: Bool) throws(OptionError) {
+    if isSaved, options.candidate == nil {
+      throw OptionError(
+        option: "CANDIDATE", found: "", problem: "a saved reference needs one to compare with")
+    }
+    if let path = options.savedReference {
+      if isSaved || options.text == nil {
+        throw OptionError(
+          option: "--save-reference", found: path,
+          problem: isSaved ? "the reference is a saved one already" : "needs a --text")
+      }
+    }
+    if options.candidate == nil, options.text == nil {
+      throw OptionError(
+        option: "--text", found: "", problem: "without a candidate there is nothing else to do")
+    }
+    if let count = options.chunkLimit, count < 1 {
+      throw OptionError(option: "--chunks", found: "\(count)", problem: "takes 1 or more")
+    }
+    guard ScoringText.contextLengths.contains(options.contextLength) else {
+      let allowed = ScoringText.contextLengths
+      throw OptionError(
+        option: "--context", found: "\(options.contextLength)",
+        problem: "takes \(allowed.lowerBound) to \(allowed.upperBound)")
+    }
+  }
+
+  /// What a run will measure.
+  package var measured: Gates.Measured {
+    var measured: Gates.Measured = []
+    guard candidate != nil else { return measured }
+    if text != nil { measured.insert(.text) }
+    if reference != nil, options.comparesTensors { measured.insert(.tensors) }
+    return measured
+  }
+
+  /// `general.file_type` of the candidate.
+  package var candidateFileType: UInt32? { candidate?.fileType }
 
   /// Largest text that is taken.
   private static let textLimit: UInt64 = 1 << 30

@@ -10,6 +10,8 @@ package struct OpenedModel: Sendable {
   package var model: ReferenceModel
   package var encoder: TokenEncoder
   package var side: VerificationResult.Side
+  /// `general.file_type` of an archive.
+  package var fileType: UInt32?
 
   package init(_ path: String) throws {
     let kind: VerificationResult.Side.Kind
@@ -20,7 +22,8 @@ package struct OpenedModel: Sendable {
       model = try ReferenceModel(archive: path)
       let metadata = try GGUFFile(path).metadata
       encoder = try TokenEncoder(archive: metadata, file: path)
-      recipe = Self.recipe(metadata)
+      fileType = metadata["general.file_type"]?.int.flatMap { UInt32(exactly: $0) }
+      recipe = metadata["ingot.recipe"]?.string.map { printable($0, limit: 40) }
     case .directory, .safetensors:
       kind = .checkpoint
       model = try ReferenceModel(checkpoint: path)
@@ -30,18 +33,13 @@ package struct OpenedModel: Sendable {
     let tensors = model.source.tensors
     let byteCount = tensors.reduce(0) { $0 + UInt64($1.byteCount) }
     let weightCount = tensors.reduce(0) { $0 + UInt64($1.elementCount) }
+    let fileType = fileType
+    let mix = StockMix.all.first { $0.fileType == fileType }?.name
     side = VerificationResult.Side(
       path: path, kind: kind, byteCount: model.source.fileByteCounts.reduce(0, +),
       weightCount: weightCount,
       bitsPerWeight: weightCount == 0 ? 0 : Double(byteCount) * 8 / Double(weightCount),
-      type: recipe ?? Self.commonType(tensors))
-  }
-
-  /// The mix that the archive says it has.
-  private static func recipe(_ metadata: Metadata) -> String? {
-    if let recipe = metadata["ingot.recipe"]?.string { return printable(recipe, limit: 40) }
-    let fileType = metadata["general.file_type"]?.int
-    return StockMix.all.first { Int($0.fileType) == fileType }?.name
+      type: recipe ?? mix ?? Self.commonType(tensors))
   }
 
   private static func commonType(_ tensors: [TensorDescriptor]) -> String {

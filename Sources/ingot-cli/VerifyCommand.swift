@@ -1,0 +1,205 @@
+import ArgumentParser
+import Ingot
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Measures how far a converted model is from its original, and judges.",
+    discussion: """
+      REFERENCE is the original: a checkpoint, an archive, or what --save-reference stored. CANDIDATE \
+      is the archive in question. Their configurations and tensors are compared, and with --text \
+      both predict the same text: perplexity, KL divergence, agreement, and drift layer by layer, by \
+      the protocol of llama-perplexity.
+
+      Ends with 1 when a gate fails or a tensor is worse than its type explains, with 65 when the two \
+      cannot be compared at all. A gate compares the worse end of a 95 % confidence interval.
+
+      EXAMPLES
+        ingot verify Llama-3.1-8B llama-Q4_K_M.gguf --text wiki.test.raw
+        ingot verify Llama-3.1-8B llama-Q4_K_M.gguf --text wiki.test.raw --policy auto --html report.html
+        ingot verify Llama-3.1-8B llama-Q4_K_M.gguf
+        ingot verify Llama-3.1-8B --text wiki.test.raw --save-reference llama.reference
+        ingot verify llama.reference llama-Q4_K_M.gguf --max-mean-kld 0.05
+        ingot verify Llama-3.1-8B --text wiki.test.raw --reference-only
+      """)
+
+  @Argument(help: "Checkpoint, archive or saved reference.", completion: .file())
+  var reference: String
+
+  @Argument(help: "The archive to judge.", completion: .file())
+  var candidate: String?
+
+  @Option(
+    help: ArgumentHelp("Text that both models predict.", valueName: "file"), completion: .file())
+  var text: String?
+
+  @Option(help: ArgumentHelp("Tokens of a chunk.", valueName: "tokens"))
+  var context = 512
+
+  @Option(help: ArgumentHelp("Use only the first chunks of the text.", valueName: "count"))
+  var chunks: Int?
+
+  @Flag(help: "Measure the reference's perplexity alone.")
+  var referenceOnly = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Store the reference's predictions, so that later runs need neither it nor the text.",
+      valueName: "file"), completion: .file())
+  var saveReference: String?
+
+  @Flag(inversion: .prefixedNo, help: "Compare every tensor with its source.")
+  var tensors = true
+
+  @Option(
+    name: .customLong("max-mean-kld"),
+    help: ArgumentHelp("Gate: mean KL divergence, nats.", valueName: "limit"))
+  var maxMeanKLD: String?
+
+  @Option(
+    name: .customLong("max-p99-kld"),
+    help: ArgumentHelp("Gate: 99th percentile of the KL divergence, nats.", valueName: "limit"))
+  var maxP99KLD: String?
+
+  @Option(
+    name: .customLong("max-ppl-ratio"),
+    help: ArgumentHelp("Gate: the candidate's perplexity over the reference's.", valueName: "limit")
+  )
+  var maxPPLRatio: String?
+
+  @Option(
+    name: .customLong("min-top1"),
+    help: ArgumentHelp(
+      "Gate: how often both prefer the same token, 0.98 or 98%.", valueName: "limit"))
+  var minTop1: String?
+
+  @Option(
+    help: ArgumentHelp("Gate: relative RMS error of any tensor.", valueName: "limit"))
+  var maxTensorError: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Gates from a JSON file, those shipped for a mix such as Q4_K_M, or 'auto' for the "
+        + "candidate's mix.", valueName: "file|mix|auto"), completion: .file())
+  var policy: String?
+
+  @Option(
+    help: ArgumentHelp("Write the result as JSON; '-' prints it.", valueName: "file"),
+    completion: .file())
+  var json: String?
+
+  @Option(
+    help: ArgumentHelp("Write a JUnit report.", valueName: "file"), completion: .file())
+  var junit: String?
+
+  @Option(
+    help: ArgumentHelp("Write Markdown for a pull request.", valueName: "file"), completion: .file()
+  )
+  var markdown: String?
+
+  @Option(
+    help: ArgumentHelp("Write one self-contained page.", valueName: "file"), completion: .file())
+  var html: String?
+
+  @Option(help: ArgumentHelp("Threads.", valueName: "count"))
+  var threads = Converter.defaultThreadCount
+
+  @Option(
+    help: ArgumentHelp(
+      "Most resident memory to use; more means fewer passes over the weights.", valueName: "size"))
+  var memoryLimit = ByteSize(byteCount: Verifier.defaultMemoryLimit)
+
+  @Option(help: ArgumentHelp("auto, plain, json or none.", valueName: "style"))
+  var progress = ProgressStyle.auto
+
+  func validate() throws {
+    if threads < 1 || threads > 1024 {
+      throw ValidationError("--threads takes 1 to 1024, not \(threads)")
+    }
+    if referenceOnly, candidate != nil {
+      throw ValidationError("--reference-only takes no candidate")
+    }
+    if !referenceOnly, candidate == nil, saveReference == nil {
+      throw ValidationError("name a CANDIDATE, or pass --reference-only")
+    }
+  }
+
+  func run() throws {
+    try reportingErrors {
+      // Before hours of work: a report that cannot be written is known now.
+      let reports = try ReportFiles(
+        [
+          (json == "-" ? nil : json, \.json), (junit, \.junit), (markdown, \.markdown),
+          (html, \.html),
+        ])
+      let verifier = try Verifier(
+        options, gates: gates, policy: policy, memoryLimit: memoryLimit.byteCount,
+        threadCount: threads)
+      for note in verifier.notes { Terminal.note(note) }
+      catchSignals()
+      let verdict = try run(verifier)
+      try reports.write(verdict)
+      try Terminal.print(
+        json == "-"
+          ? verdict.json
+          : verdict.text(colour: Terminal.coloursOutput, width: Terminal.outputWidth))
+      if !verdict.passed { throw ExitCode(ExitStatus.checkFailed.rawValue) }
+    }
+  }
+
+  private func run(_ verifier: Verifier) throws -> VerificationVerdict {
+    let line = StepLine(progress)
+    defer { line.finish() }
+    return try verifier.run(cancellation: interruption) { line.update($0) }
+  }
+
+  private var options: VerificationOptions {
+    var options = VerificationOptions(reference: reference, candidate: candidate)
+    options.text = text
+    options.contextLength = context
+    options.chunkLimit = chunks
+    options.savedReference = saveReference
+    options.comparesTensors = tensors
+    return options
+  }
+
+  private var gates: [String: String] {
+    [
+      "max-mean-kld": maxMeanKLD, "max-p99-kld": maxP99KLD, "max-ppl-ratio": maxPPLRatio,
+      "min-top1": minTop1, "max-tensor-error": maxTensorError,
+    ].compactMapValues { $0 }
+  }
+}
+
+/// Reports that appear under their names together with the verdict.
+private struct ReportFiles {
+  private var files: [(file: OutputFile, form: KeyPath<VerificationVerdict, String>)] = []
+
+  init(_ wanted: [(path: String?, form: KeyPath<VerificationVerdict, String>)]) throws {
+    for (path, form) in wanted {
+      guard let path else { continue }
+      for (other, _) in files where OutputFile.isSamePlace(other.path, path) {
+        throw UsageError("two reports cannot both be \(printable(path))")
+      }
+      files.append((try OutputFile(path), form))
+    }
+  }
+
+  func write(_ verdict: VerificationVerdict) throws {
+    for (file, form) in files {
+      var text = verdict[keyPath: form]
+      if !text.hasSuffix("\n") { text += "\n" }
+      let bytes = Array(text.utf8)
+      var failure: OutputError?
+      bytes.withUnsafeBytes { bytes in
+        do throws(OutputError) {
+          try file.write(bytes, at: 0)
+        } catch {
+          failure = error
+        }
+      }
+      if let failure { throw failure }
+      try file.commit()
+    }
+  }
+}
