@@ -64,6 +64,10 @@ let package = Package(
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
     .target(name: "Conversion", dependencies: ["Planning", "Threads"]),
+    // Loads OpenBLAS when the first matrix product is wanted; Accelerate on Apple.
+    .target(
+      name: "ReferenceModel",
+      dependencies: ["Checkpoints", "Architectures", "GGUF", "Quantizers", "Threads"]),
     .target(name: "Verification", dependencies: ["Planning", "GGUF", "Formats", "Threads"]),
     .target(name: "Ingot", dependencies: ["Conversion", "Verification", "Formats"]),
     .executableTarget(
@@ -84,6 +88,15 @@ let package = Package(
         "Quantizers", "Tensors", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/Benchmarks/Kernels"),
+
+    // Measures forward passes against the matrix library alone; not a product.
+    .executableTarget(
+      name: "forward-benchmarks",
+      dependencies: [
+        "ReferenceModel", "Quantizers", "Tensors", "Threads",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Sources/Benchmarks/Forward"),
 
     .target(
       name: "TestSupport",
@@ -107,6 +120,8 @@ let package = Package(
     .testTarget(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
+    .testTarget(
+      name: "ReferenceModelTests", dependencies: ["ReferenceModel", "Ingot", "TestSupport"]),
     .testTarget(
       name: "VerificationTests", dependencies: ["Verification", "GGUF", "Formats", "TestSupport"]),
     .testTarget(
