@@ -66,14 +66,18 @@ let package = Package(
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
     .target(name: "Conversion", dependencies: ["Planning", "Threads"]),
-    .target(name: "ReferenceModel", dependencies: ["Quantizers", "Tensors", "ByteIO", "Threads"]),
+    // Loads OpenBLAS when the first matrix product is wanted; Accelerate on Apple.
+    .target(
+      name: "ReferenceModel",
+      dependencies: ["Checkpoints", "Architectures", "GGUF", "Quantizers", "Threads"]),
     .target(
       name: "Verification",
       dependencies: [
         "Planning", "ReferenceModel", "Tokenizers", "Quantizers", "StrictJSON", "GGUF", "Formats",
         "Threads",
       ]),
-    .target(name: "Ingot", dependencies: ["Conversion", "Verification", "ReferenceModel", "Formats"]),
+    .target(
+      name: "Ingot", dependencies: ["Conversion", "Verification", "ReferenceModel", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
       dependencies: [
@@ -92,6 +96,15 @@ let package = Package(
         "Quantizers", "Tensors", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/Benchmarks/Kernels"),
+
+    // Measures forward passes against the matrix library alone; not a product.
+    .executableTarget(
+      name: "forward-benchmarks",
+      dependencies: [
+        "ReferenceModel", "Quantizers", "Tensors", "Threads",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Sources/Benchmarks/Forward"),
 
     .target(
       name: "TestSupport",
@@ -115,6 +128,8 @@ let package = Package(
     .testTarget(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
+    .testTarget(
+      name: "ReferenceModelTests", dependencies: ["ReferenceModel", "Ingot", "TestSupport"]),
     .testTarget(
       name: "VerificationTests",
       dependencies: [

@@ -1,0 +1,58 @@
+import Tensors
+
+/// What one worker needs to multiply a tile of weights, or to attend.
+final class WorkerBuffers: @unchecked Sendable {
+  /// Bytes of a tile as its file holds it.
+  let stored: UnsafeMutableRawBufferPointer
+  /// The same in F32; or scores of queries.
+  let weights: FloatBuffer
+  /// Products of a tile of the up matrix, which wait for their gates.
+  let product: FloatBuffer
+  /// Part of a bias.
+  let bias: FloatBuffer
+
+  struct Sizes: Hashable {
+    var stored = 1
+    var weights: Int
+    var product = 1
+    var bias = 1
+
+    var byteCount: Int { stored + (weights + product + bias) * 4 }
+
+    init(_ models: [ReferenceModel], tokenCount: Int, contextLength: Int, tiling: ForwardTiling) {
+      weights = tiling.queries(contextLength: contextLength) * contextLength
+      for (role, tensor) in models.lazy.flatMap(\.weights) {
+        if tensor.shape.rank == 1 {
+          bias = max(bias, min(tiling.rowCount, tensor.elementCount))
+          keep(tensor.type, tensor.elementCount)
+          continue
+        }
+        let rows = min(tiling.rowCount, tensor.rowCount)
+        let tile = rows * min(tiling.columnCount, tensor.columnCount)
+        weights = max(weights, tile)
+        keep(tensor.type, tile)
+        if role == .tokenEmbedding { keep(tensor.type, tensor.columnCount) }
+        if case .layer(_, .up) = role {
+          product = max(product, min(tiling.tokenCount, tokenCount) * rows)
+        }
+      }
+    }
+
+    /// F32 is read where it is wanted.
+    private mutating func keep(_ type: TensorType, _ weightCount: Int) {
+      guard type != .f32 else { return }
+      stored = max(stored, type.byteCount(weightCount: weightCount) ?? 0)
+    }
+  }
+
+  init(_ sizes: Sizes) {
+    stored = .allocate(byteCount: sizes.stored, alignment: 64)
+    weights = FloatBuffer(count: sizes.weights)
+    product = FloatBuffer(count: sizes.product)
+    bias = FloatBuffer(count: sizes.bias)
+  }
+
+  deinit { stored.deallocate() }
+
+  var byteCount: Int { stored.count + (weights.count + product.count + bias.count) * 4 }
+}

@@ -1,0 +1,185 @@
+import ByteIO
+import GGUF
+import Tensors
+
+/// The `llama.*` keys that a forward pass needs, checked one by one.
+struct ArchiveKeys {
+  private let metadata: Metadata
+  private let file: String
+
+  private static let architectureKey = "general.architecture"
+  private static let architecture = "llama"
+  /// Far above every published model, low enough that no product of two sizes overflows.
+  private static let lengths = 1...(1 << 24)
+
+  init(_ metadata: Metadata, file: String) throws(FormatError) {
+    self.metadata = metadata
+    self.file = file
+    guard let name = metadata[Self.architectureKey]?.string else {
+      throw error(Self.architectureKey, .missing("the architecture's name"))
+    }
+    guard name == Self.architecture else {
+      throw error(
+        Self.architectureKey,
+        .unsupported(
+          found: "\"\(printable(name, limit: 40))\"", allowed: "\"\(Self.architecture)\""))
+    }
+    for (key, plain) in [("expert_count", 0), ("attention.sliding_window", 0)] {
+      if let value = metadata[full(key)], value.int != plain {
+        throw error(
+          full(key), .unsupported(found: text(value), allowed: "a dense model with full attention"))
+      }
+    }
+    if let value = metadata[full("attention.causal")], value.bool != true {
+      throw error(
+        full("attention.causal"), .unsupported(found: text(value), allowed: "causal attention"))
+    }
+  }
+
+  func dimensions(_ archive: GGUFFile) throws(FormatError) -> ForwardDimensions {
+    let embedding = try required("embedding_length", Self.lengths)
+    let heads = try required("attention.head_count", Self.lengths)
+    let keyHeads = try optional("attention.head_count_kv", Self.lengths) ?? heads
+    guard heads % keyHeads == 0 else {
+      throw error(
+        full("attention.head_count_kv"),
+        .inconsistent("\(keyHeads) does not divide the head count \(heads)"))
+    }
+    let stated = try optional("attention.key_length", Self.lengths)
+    guard let head = stated ?? (embedding % heads == 0 ? embedding / heads : nil) else {
+      throw error(
+        full("attention.head_count"),
+        .inconsistent("\(heads) does not divide the embedding length \(embedding)"))
+    }
+    guard head % 2 == 0, heads * head <= Self.lengths.upperBound else {
+      throw error(
+        full(stated == nil ? "attention.head_count" : "attention.key_length"),
+        .outOfRange(
+          found: "\(heads) heads of \(head)",
+          allowed: "an even size, at most \(Self.lengths.upperBound) in all"))
+    }
+    for key in ["attention.value_length", "rope.dimension_count"] {
+      if let other = try optional(key, Self.lengths), other != head {
+        throw error(
+          full(key),
+          .unsupported(found: "\(other)", allowed: "the size of a head of keys, \(head)"))
+      }
+    }
+    return ForwardDimensions(
+      layerCount: try required("block_count", 1...512), embeddingLength: embedding,
+      feedForwardLength: try required("feed_forward_length", Self.lengths), headCount: heads,
+      headCountKV: keyHeads, headDimension: head, vocabularySize: try vocabularySize(archive),
+      normEpsilon: try positive("attention.layer_norm_rms_epsilon", absent: nil),
+      contextLength: try required("context_length", 1...Int(UInt32.max)))
+  }
+
+  /// Rows of the embedding, which tokenizer and metadata may not contradict.
+  private func vocabularySize(_ archive: GGUFFile) throws(FormatError) -> Int {
+    let name = ReferenceModel.embeddingName
+    guard let embedding = archive.tensors.first(where: { $0.name == ExactString(name) }) else {
+      throw error("tensors", .missing("tensor \(name)"))
+    }
+    let rows = embedding.rowCount
+    guard Self.lengths.contains(rows) else {
+      throw error(
+        "tensor \(name)",
+        .outOfRange(
+          found: "shape \(embedding.shape)", allowed: "1 to \(Self.lengths.upperBound) tokens"))
+    }
+    let tokens = metadata["tokenizer.ggml.tokens"]?.strings?.count
+    for (key, count) in [
+      ("tokenizer.ggml.tokens", tokens), (full("vocab_size"), metadata[full("vocab_size")]?.int),
+    ] {
+      guard let count, count != rows else { continue }
+      throw error(
+        key, .inconsistent("says \(count) tokens, but \(name) has \(rows) rows"),
+        advice: "convert the model again")
+    }
+    return rows
+  }
+
+  /// - Parameters:
+  ///   - dimension: entries of a head.
+  ///   - divisors: of the tensor `rope_freqs.weight`, one per pair; `nil` where there is none.
+  func frequencies(dimension: Int, divisors: [Float]?) throws(FormatError) -> [Float] {
+    let base = try positive("rope.freq_base", absent: 10_000)
+    let scale = try linearFactor()
+    let frequencies = RotaryFrequencies.unscaled(base: Double(base), dimension: dimension)
+    return frequencies.enumerated().map { pair, frequency in
+      frequency / (divisors?[pair] ?? 1) / scale
+    }
+  }
+
+  func attentionFactor() throws(FormatError) -> Float {
+    try positive("rope.scaling.attn_factor", absent: 1)
+  }
+
+  private func linearFactor() throws(FormatError) -> Float {
+    let key = full("rope.scaling.type")
+    let type = metadata[key]
+    switch type?.string {
+    case "none": return 1
+    case "linear": return try positive("rope.scaling.factor", absent: 1)
+    case nil where type == nil:
+      // Old files give the factor alone.
+      let old = try positive("rope.scale_linear", absent: 1)
+      return try positive("rope.scaling.factor", absent: old)
+    case let name:
+      throw error(
+        key,
+        .unsupported(
+          found: name.map { "\"\(printable($0, limit: 40))\"" } ?? "no string",
+          allowed: "\"none\", \"linear\""),
+        advice: name == "yarn" ? "a forward pass with yarn scaling is not there yet" : nil)
+    }
+  }
+
+  // MARK: Single keys
+
+  private func full(_ key: String) -> String { "\(Self.architecture).\(key)" }
+
+  private func required(_ key: String, _ allowed: ClosedRange<Int>) throws(FormatError) -> Int {
+    guard let number = try optional(key, allowed) else { throw missing(key) }
+    return number
+  }
+
+  private func optional(_ key: String, _ allowed: ClosedRange<Int>) throws(FormatError) -> Int? {
+    guard let value = metadata[full(key)] else { return nil }
+    guard let number = value.int, allowed.contains(number) else {
+      throw error(
+        full(key),
+        .outOfRange(
+          found: text(value), allowed: "\(allowed.lowerBound) to \(allowed.upperBound)"))
+    }
+    return number
+  }
+
+  private func positive(_ key: String, absent: Float?) throws(FormatError) -> Float {
+    guard let value = metadata[full(key)] else {
+      guard let absent else { throw missing(key) }
+      return absent
+    }
+    guard let number = value.double.map({ Float($0) }), number > 0, number.isFinite else {
+      throw error(
+        full(key), .outOfRange(found: text(value), allowed: "a finite number above 0"))
+    }
+    return number
+  }
+
+  private func text(_ value: MetadataValue) -> String {
+    if let int = value.int { return "\(int)" }
+    if let double = value.double { return "\(double)" }
+    if let bool = value.bool { return "\(bool)" }
+    return "a value of type \(value.ggufType)"
+  }
+
+  private func missing(_ key: String) -> FormatError {
+    error("gguf.kv", .missing("key \(full(key))"))
+  }
+
+  private func error(_ field: String, _ reason: FormatError.Reason, advice: String? = nil)
+    -> FormatError
+  {
+    FormatError(file: file, field: field, reason: reason, advice: advice)
+  }
+}

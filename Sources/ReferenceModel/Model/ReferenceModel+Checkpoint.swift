@@ -1,0 +1,122 @@
+import Architectures
+import ByteIO
+import Checkpoints
+import Tensors
+
+extension ReferenceModel {
+  /// Opens a Hugging Face directory, or one weights file with `config.json` beside it.
+  ///
+  /// - Throws: `FormatError` for everything that is missing, contradictory or not known.
+  package init(checkpoint path: String) throws {
+    let directory = try CheckpointDirectory(path)
+    let file = directory.path(of: "config.json")
+    let configuration = try ModelConfiguration(file: file)
+    try Self.refuseUnsupported(configuration)
+    let dimensions = ForwardDimensions(
+      layerCount: configuration.layerCount, embeddingLength: configuration.embeddingLength,
+      feedForwardLength: configuration.feedForwardLength, headCount: configuration.headCount,
+      headCountKV: configuration.headCountKV, headDimension: configuration.headDimension,
+      vocabularySize: configuration.vocabularySize,
+      normEpsilon: Float(configuration.rmsEpsilon ?? 1e-6),
+      contextLength: configuration.contextLength)
+    let rotary = RotaryFrequencies(
+      frequencies: try Self.frequencies(configuration), layout: .halves)
+
+    var names: [WeightRole: String] = [
+      .tokenEmbedding: "model.embed_tokens.weight", .outputNorm: "model.norm.weight",
+    ]
+    var ignored: Set<ExactString> = ["model.rotary_emb.inv_freq"]
+    if configuration.tiesEmbeddings {
+      // The framework overwrites what a tied checkpoint may hold beside the embedding.
+      ignored.insert("lm_head.weight")
+    } else {
+      names[.output] = "lm_head.weight"
+    }
+    for layer in 0..<configuration.layerCount {
+      let prefix = "model.layers.\(layer)."
+      for weight in LayerWeight.allCases {
+        names[.layer(layer, weight)] = prefix + weight.checkpointName
+      }
+      ignored.insert(ExactString(prefix + "self_attn.rotary_emb.inv_freq"))
+    }
+    var biases: Set<LayerWeight> = []
+    if configuration.hasAttentionBias { biases.formUnion(LayerWeight.attentionBiases) }
+    if configuration.hasMLPBias { biases.formUnion(LayerWeight.feedForwardBiases) }
+    try self.init(
+      source: directory, path: path, dimensions: dimensions, rotary: rotary, names: names,
+      ignored: ignored
+    ) { role in
+      if case .layer(_, let weight) = role { return !weight.isBias || biases.contains(weight) }
+      return true
+    }
+  }
+
+  private static func refuseUnsupported(_ configuration: ModelConfiguration) throws(FormatError) {
+    if configuration.isQuantized {
+      throw FormatError(
+        file: configuration.file, field: "quantization_config",
+        reason: .unsupported(found: "quantized weights", allowed: "float weights"))
+    }
+    if !configuration.isCausal {
+      throw FormatError(
+        file: configuration.file, field: "is_causal",
+        reason: .unsupported(found: "false", allowed: "causal attention"))
+    }
+  }
+
+  private static func frequencies(_ configuration: ModelConfiguration) throws(FormatError)
+    -> [Float]
+  {
+    let rotary = configuration.rotary
+    let frequencies = RotaryFrequencies.unscaled(
+      base: rotary.theta ?? 10_000, dimension: configuration.headDimension)
+    switch rotary.scaling {
+    case .none: return frequencies
+    case .linear(let factor): return frequencies.map { $0 / Float(factor) }
+    case .llama3(let scaling): return frequencies.map { Self.llama3($0, scaling) }
+    case .yarn:
+      throw FormatError(
+        file: configuration.file, field: "rope_type",
+        reason: .unsupported(found: "\"yarn\"", allowed: "default, linear, llama3"),
+        advice: "a forward pass with yarn scaling is not there yet")
+    }
+  }
+
+  /// Turns that take longer than the trained context are slowed down, short ones are not.
+  private static func llama3(
+    _ frequency: Float, _ scaling: RotaryConfiguration.Llama3Scaling
+  ) -> Float {
+    let wavelength = 2 * Float.pi / frequency
+    let turns = Float(scaling.originalContextLength) / wavelength
+    let low = Float(scaling.lowFrequencyFactor)
+    let high = Float(scaling.highFrequencyFactor)
+    if turns < low { return frequency / Float(scaling.factor) }
+    if turns > high { return frequency }
+    let share = (turns - low) / (high - low)
+    return (1 - share) * frequency / Float(scaling.factor) + share * frequency
+  }
+}
+
+extension LayerWeight {
+  /// Behind `model.layers.N.` in a checkpoint.
+  fileprivate var checkpointName: String {
+    switch self {
+    case .attentionNorm: "input_layernorm.weight"
+    case .query: "self_attn.q_proj.weight"
+    case .key: "self_attn.k_proj.weight"
+    case .value: "self_attn.v_proj.weight"
+    case .attentionOutput: "self_attn.o_proj.weight"
+    case .queryBias: "self_attn.q_proj.bias"
+    case .keyBias: "self_attn.k_proj.bias"
+    case .valueBias: "self_attn.v_proj.bias"
+    case .attentionOutputBias: "self_attn.o_proj.bias"
+    case .feedForwardNorm: "post_attention_layernorm.weight"
+    case .gate: "mlp.gate_proj.weight"
+    case .up: "mlp.up_proj.weight"
+    case .down: "mlp.down_proj.weight"
+    case .gateBias: "mlp.gate_proj.bias"
+    case .upBias: "mlp.up_proj.bias"
+    case .downBias: "mlp.down_proj.bias"
+    }
+  }
+}
