@@ -5,6 +5,7 @@
 @_exported import Threads
 import GGUF
 import Quantizers
+import ReferenceModel
 
 /// Version of this release; stored in archives as `ingot.version`.
 public let ingotVersion = "0.1.0"
@@ -88,6 +89,8 @@ public struct Converter: Sendable {
     } catch let error as MetadataOverride.ParseError {
       throw UsageError(error.description)
     } catch let error as KernelChoiceError {
+      throw UsageError(error.description)
+    } catch let error as MatrixLibraryError {
       throw UsageError(error.description)
     } catch let error as ForwardBudget.TooSmall {
       throw UsageError(error.description)

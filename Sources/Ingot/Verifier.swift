@@ -55,6 +55,10 @@ public struct Verifier: Sendable {
         warnings = chosen.warnings
       }
       try gates.check(measured: verification.measured)
+      if options.text != nil || verification.measured.contains(.text) {
+        // Missing, it is missed before anything is computed.
+        _ = try MatrixLibrary.shared.get()
+      }
       return (verification, gates, warnings, try verification.budget())
     }
     (verification, gates, warnings, budget) = planned

@@ -7,12 +7,12 @@
 #endif
 
 /// Means, quantiles and how sure they are.
-enum Statistics {
+package enum Statistics {
   /// Fewest values of which an uncertainty is given; `llama-perplexity` has the same.
-  static let smallestSample = 11
+  package static let smallestSample = 11
 
   /// Mean of `values`, which are those of whole chunks of `chunkCount` equal parts.
-  static func mean(_ values: [Double], chunkCount: Int) -> Estimate {
+  package static func mean(_ values: [Double], chunkCount: Int) -> Estimate {
     guard !values.isEmpty else { return Estimate(value: .nan, standardError: .nan) }
     let mean = values.reduce(0, +) / Double(values.count)
     // Twice over the values: no difference of large squares.
@@ -41,7 +41,7 @@ enum Statistics {
   }
 
   /// Quantile of sorted values, linear between neighbours.
-  static func quantile(_ fraction: Double, ofSorted values: [Double]) -> Double {
+  package static func quantile(_ fraction: Double, ofSorted values: [Double]) -> Double {
     guard let last = values.last else { return .nan }
     let place = fraction * Double(values.count - 1)
     let index = Int(place)
@@ -55,7 +55,7 @@ enum Statistics {
   /// Of n values B lie above the true quantile, B being binomial with probability 1 − fraction. The
   /// value with j others above it lies below the quantile when B ≤ j: j is the largest number for
   /// which that has a probability of at most 5 %.
-  static func quantileUpperBound(_ fraction: Double, ofSorted values: [Double]) -> Double {
+  package static func quantileUpperBound(_ fraction: Double, ofSorted values: [Double]) -> Double {
     let count = values.count
     guard count > 0, fraction > 0, fraction < 1 else { return .infinity }
     let above = 1 - fraction

@@ -15,16 +15,16 @@
 ///      8 + 4 K  4 K  ln of their probabilities, F32
 ///
 /// Source: formats/verification/saved-reference.md
-struct ReferenceRecord: Hashable, Sendable {
-  var targetLogProbability: Float
-  var tailMass: Float
-  var tokens: [Int32]
-  var logProbabilities: [Float]
+package struct ReferenceRecord: Hashable, Sendable {
+  package var targetLogProbability: Float
+  package var tailMass: Float
+  package var tokens: [Int32]
+  package var logProbabilities: [Float]
 
-  static func byteCount(favouriteCount: Int) -> Int { 8 + 8 * favouriteCount }
+  package static func byteCount(favouriteCount: Int) -> Int { 8 + 8 * favouriteCount }
 
   /// Keeps the favourites of a row of logits.
-  init(
+  package init(
     targetLogProbability: Double, favourites: [(token: Int32, logit: Float)],
     logNormaliser: Double
   ) {
@@ -36,7 +36,7 @@ struct ReferenceRecord: Hashable, Sendable {
   }
 
   /// Reads a record whose length has been checked.
-  init(_ bytes: UnsafeRawBufferPointer, favouriteCount: Int) {
+  package init(_ bytes: UnsafeRawBufferPointer, favouriteCount: Int) {
     func word(_ index: Int) -> UInt32 {
       UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self))
     }
@@ -48,7 +48,7 @@ struct ReferenceRecord: Hashable, Sendable {
     }
   }
 
-  func append(to bytes: inout [UInt8]) {
+  package func append(to bytes: inout [UInt8]) {
     let words =
       [targetLogProbability.bitPattern, tailMass.bitPattern]
       + tokens.map { UInt32(bitPattern: $0) } + logProbabilities.map(\.bitPattern)
@@ -56,7 +56,7 @@ struct ReferenceRecord: Hashable, Sendable {
   }
 
   /// What is wrong with a record from a file; `nil` when it can be used.
-  func fault(vocabularySize: Int) -> String? {
+  package func fault(vocabularySize: Int) -> String? {
     var seen = Set<Int32>()
     for token in tokens where !(0..<Int32(vocabularySize)).contains(token) {
       return "token \(token) of a vocabulary of \(vocabularySize)"
@@ -74,7 +74,7 @@ struct ReferenceRecord: Hashable, Sendable {
   /// A lower bound of KL(reference ‖ candidate), the tail taken as one token.
   ///
   /// - Parameter candidate: ln of the candidate's probabilities of `tokens`.
-  func divergence(candidate: [Double]) -> Double {
+  package func divergence(candidate: [Double]) -> Double {
     var sum = 0.0
     var candidateMass = 0.0
     for (own, other) in zip(logProbabilities, candidate) {

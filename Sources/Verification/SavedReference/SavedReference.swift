@@ -57,7 +57,7 @@ package struct SavedReference: Sendable {
   package var vocabularyChecksum: UInt32 { header.vocabularyChecksum }
 
   /// The records of some chunks.
-  func records(ofChunks chunks: Range<Int>) throws(FormatError) -> [ReferenceRecord] {
+  package func records(ofChunks chunks: Range<Int>) throws(FormatError) -> [ReferenceRecord] {
     let recordBytes = ReferenceRecord.byteCount(favouriteCount: header.favouriteCount)
     let perChunk = text.scoredPositions.count
     let start = recordOffset + UInt64(chunks.lowerBound * perChunk * recordBytes)
@@ -83,19 +83,19 @@ package struct SavedReference: Sendable {
 }
 
 /// Writes a saved reference, record after record.
-struct SavedReferenceWriter {
+package struct SavedReferenceWriter {
   private let file: OutputFile
   private var offset: UInt64 = 0
   private var checksum = CRC32()
   private let favouriteCount: Int
 
-  init(_ path: String, _ header: SavedReferenceHeader) throws(OutputError) {
+  package init(_ path: String, _ header: SavedReferenceHeader) throws(OutputError) {
     file = try OutputFile(path)
     favouriteCount = header.favouriteCount
     try append(header.bytes)
   }
 
-  mutating func append(_ records: [ReferenceRecord]) throws(OutputError) {
+  package mutating func append(_ records: [ReferenceRecord]) throws(OutputError) {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(
       records.count * ReferenceRecord.byteCount(favouriteCount: favouriteCount))
@@ -104,7 +104,7 @@ struct SavedReferenceWriter {
   }
 
   /// Adds the checksum and gives the file its name.
-  mutating func commit() throws(OutputError) {
+  package mutating func commit() throws(OutputError) {
     let value = checksum.value
     try append(withUnsafeBytes(of: value.littleEndian) { Array($0) })
     try file.commit()

@@ -23,7 +23,7 @@ import ByteIO
 ///        end−4    4  checksum         CRC-32 of everything before
 ///
 /// Source: formats/verification/saved-reference.md
-struct SavedReferenceHeader {
+package struct SavedReferenceHeader {
   static let magic = Array("INGOTREF".utf8)
   static let version: UInt32 = 1
   static let chunkCounts = 1...(1 << 24)
@@ -63,7 +63,7 @@ struct SavedReferenceHeader {
     return bytes
   }
 
-  init(
+  package init(
     text: ScoringText, vocabularySize: Int, favouriteCount: Int, vocabularyChecksum: UInt32,
     side: VerificationResult.Side
   ) {
