@@ -27,7 +27,7 @@ let package = Package(
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
         "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
-        "tokenizers/README.md",
+        "tokenizers/README.md", "tokenizers/encoding.md",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
@@ -42,6 +42,7 @@ let package = Package(
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
+        .embedInCode("tokenizers/unicode-classes.tsv"),
       ]
     ),
     .target(

@@ -6,6 +6,9 @@ package enum Formats {
   /// Names of pre-tokenizers by split expression: `tokenizers/pre-tokenizers.tsv`.
   package static var preTokenizers: [UInt8] { PackageResources.pre_tokenizers_tsv }
 
+  /// General categories by code point: `tokenizers/unicode-classes.tsv`.
+  package static var unicodeClasses: [UInt8] { PackageResources.unicode_classes_tsv }
+
   /// `architectures/architectures.tsv`: model classes and what they mean.
   package static var architectures: [UInt8] { PackageResources.architectures_tsv }
 

@@ -12,13 +12,16 @@ struct IngotCommand: ParsableCommand {
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M --dry-run
         ingot check llama.gguf
         ingot inspect llama.gguf --tensors
+        ingot tokenize llama.gguf --text 'Hello, world!'
 
       EXIT STATUS
         0 done, 1 a check failed, 64 usage, 65 bad input data, 66 input missing, 70 internal error,
         73 output cannot be created, 74 input/output error, 130 interrupted
       """,
     version: ingotVersion,
-    subcommands: [ConvertCommand.self, InspectCommand.self, CheckCommand.self])
+    subcommands: [
+      ConvertCommand.self, InspectCommand.self, CheckCommand.self, TokenizeCommand.self,
+    ])
 
   static func main() {
     Terminal.secureStandardStreams()
