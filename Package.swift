@@ -27,7 +27,8 @@ let package = Package(
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
         "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
-        "tokenizers/README.md", "verification/README.md", "verification/junit.xsd",
+        "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
+        "verification/junit.xsd",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
@@ -44,6 +45,7 @@ let package = Package(
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
         .embedInCode("verification/error-bands.tsv"),
         .embedInCode("verification/policies.tsv"),
+        .embedInCode("tokenizers/unicode-classes.tsv"),
       ]
     ),
     .target(

@@ -9,6 +9,9 @@ package enum Formats {
   /// Shipped gates for each mix: `formats/verification/README.md`.
   package static var verificationPolicies: [UInt8] { PackageResources.policies_tsv }
 
+  /// General categories by code point: `tokenizers/unicode-classes.tsv`.
+  package static var unicodeClasses: [UInt8] { PackageResources.unicode_classes_tsv }
+
   /// `architectures/architectures.tsv`: model classes and what they mean.
   package static var architectures: [UInt8] { PackageResources.architectures_tsv }
 

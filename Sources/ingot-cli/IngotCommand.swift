@@ -13,6 +13,7 @@ struct IngotCommand: ParsableCommand {
         ingot verify Llama-3.1-8B llama.gguf --text wiki.test.raw
         ingot check llama.gguf
         ingot inspect llama.gguf --tensors
+        ingot tokenize llama.gguf --text 'Hello, world!'
 
       EXIT STATUS
         0 done, 1 a check or gate failed, 64 usage, 65 bad input data, 66 input missing, 70 internal error,
@@ -21,6 +22,7 @@ struct IngotCommand: ParsableCommand {
     version: ingotVersion,
     subcommands: [
       ConvertCommand.self, VerifyCommand.self, CheckCommand.self, InspectCommand.self,
+      TokenizeCommand.self,
     ])
 
   static func main() {

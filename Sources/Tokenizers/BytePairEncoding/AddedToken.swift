@@ -8,6 +8,11 @@ struct AddedToken: Hashable {
   var isSpecial: Bool
   /// Whether it is matched after the text was normalized; by default special tokens are not.
   var isNormalized: Bool
+  /// Whether it is matched only where no letter or digit touches it.
+  var isSingleWord = false
+  /// Whether white space before it, or after it, belongs to it.
+  var stripsLeft = false
+  var stripsRight = false
 
   /// Reads the members that matter here.
   ///
@@ -40,6 +45,9 @@ struct AddedToken: Hashable {
     self.id = id
     isSpecial = try flag("special") ?? false
     isNormalized = try flag("normalized") ?? !isSpecial
+    isSingleWord = try flag("single_word") ?? false
+    stripsLeft = try flag("lstrip") ?? false
+    stripsRight = try flag("rstrip") ?? false
   }
 
   /// The tokens of `added_tokens_decoder` in `tokenizer_config.json`, by id; `nil` without one.

@@ -29,6 +29,33 @@ enum ByteLevelText {
     return String(decoding: text, as: UTF8.self)
   }
 
+  /// The bytes that a text in the alphabet stands for; `nil` when a letter is outside it.
+  static func bytes(of letters: some Sequence<UInt8>) -> [UInt8]? {
+    var result: [UInt8] = []
+    var lead: UInt32?
+    for unit in letters {
+      let scalar: UInt32
+      if let first = lead {
+        guard unit & 0xC0 == 0x80 else { return nil }
+        scalar = first << 6 | UInt32(unit & 0x3F)
+        lead = nil
+      } else if unit < 0x80 {
+        scalar = UInt32(unit)
+      } else {
+        // Letters of the alphabet that are not ASCII are U+00A1 to U+0143: two bytes each.
+        guard 0xC2...0xC5 ~= unit else { return nil }
+        lead = UInt32(unit & 0x1F)
+        continue
+      }
+      guard scalar < byteTable.count, byteTable[Int(scalar)] >= 0 else { return nil }
+      result.append(UInt8(byteTable[Int(scalar)]))
+    }
+    return lead == nil ? result : nil
+  }
+
+  /// Byte by code point, -1 where the code point is no letter of the alphabet.
+  private static let byteTable: [Int16] = (0..<0x144).map { bytes[UInt32($0)].map { Int16($0) } ?? -1 }
+
   /// Whether a tokenizer's `decoder` turns this alphabet into bytes.
   static func isDecoder(_ decoder: JSONValue?) -> Bool {
     if let decoders = decoder?["decoders"]?.array { return decoders.contains(where: isDecoder) }

@@ -16,9 +16,16 @@ struct BytePairModel {
   private(set) var merges = StringTable()
 
   /// Merges with a space inside a part, which are not checked against the vocabulary.
-  private var mergesWithSpaces: [Int] = []
+  private(set) var mergesWithSpaces: [Int] = []
   private var hasVocabulary = false
-  private var subwordPrefix = ""
+
+  // What an encoder asks.
+  private(set) var subwordPrefix = ""
+  private(set) var wordSuffix = ""
+  private(set) var unknownToken: String?
+  private(set) var fusesUnknown = false
+  /// Whether merges are left out at random, as in training.
+  private(set) var hasDropout = false
 
   var isBytePairEncoding: Bool {
     hasVocabulary && (type == "BPE" || type == nil && !merges.isEmpty)
@@ -37,6 +44,12 @@ struct BytePairModel {
         ignoresMerges = try reader.readOptionalBool("model.ignore_merges") ?? false
       case "continuing_subword_prefix":
         subwordPrefix = try reader.readOptionalString("model.continuing_subword_prefix") ?? ""
+      case "end_of_word_suffix":
+        wordSuffix = try reader.readOptionalString("model.end_of_word_suffix") ?? ""
+      case "unk_token": unknownToken = try reader.readOptionalString("model.unk_token")
+      case "fuse_unk": fusesUnknown = try reader.readOptionalBool("model.fuse_unk") ?? false
+      case "dropout":
+        hasDropout = try reader.readSection("model.dropout", limit: 64)?.double.map { $0 != 0 } ?? false
       case "vocab" where try reader.peek("model.vocab") == .object: try readVocabulary(&reader)
       case "merges" where try reader.peek("model.merges") == .array: try readMerges(&reader)
       default: try reader.skipLargeObjects("model.\(printable(key, limit: 40))")

@@ -79,7 +79,7 @@ extension Vocabulary {
   /// Applies the configuration files to the tokenizer's own tokens.
   ///
   /// Special tokens that only a configuration names are left out from id `limit` on.
-  private static func load(
+  static func load(
     _ file: TokenizerFile, _ directory: TokenizerDirectory, _ rebuilt: TokenizerClass,
     limit: Int?, _ notes: inout [String]
   ) throws(FormatError) -> (LoadedVocabulary, NamedSpecialTokens) {

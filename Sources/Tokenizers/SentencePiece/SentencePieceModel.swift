@@ -6,10 +6,12 @@ import Tensors
 ///     ModelProto              SentencePiece
 ///     1  pieces, repeated     1  piece   text
 ///     2  trainer_spec         2  score   32-bit float, 0 when absent
-///     (others are skipped)    3  type    1 normal, 2 unknown, 3 control,
-///                                        4 user defined, 5 unused, 6 byte; 1 when absent
+///     3  normalizer_spec      3  type    1 normal, 2 unknown, 3 control,
+///     (others are skipped)               4 user defined, 5 unused, 6 byte; 1 when absent
 ///
-///     trainer_spec: 35 byte_fallback
+///     trainer_spec: 3 model_type, 24 treat_whitespace_as_suffix, 35 byte_fallback
+///     normalizer_spec: 2 precompiled_charsmap, 3 add_dummy_prefix,
+///                      4 remove_extra_whitespaces, 5 escape_whitespaces
 ///
 /// Refused as the SentencePiece library refuses them: an empty piece, a text that appears twice among
 /// the pieces that text is split into (types 1, 4, 5) or twice among the others, no unknown piece or
@@ -19,6 +21,20 @@ struct SentencePieceModel {
   private(set) var pieces = StringTable()
   private(set) var scores: [Float] = []
   private(set) var kinds: [TokenKind] = []
+  private(set) var hasByteFallback = false
+  private(set) var normalization = Normalization()
+  /// 1 unigram, 2 byte-pair encoding, 3 word, 4 character.
+  private(set) var modelType: UInt64 = 1
+
+  /// What is done to a text before it is split; the values are those of absent fields.
+  struct Normalization: Sendable {
+    var addsDummyPrefix = true
+    var removesExtraSpaces = true
+    var escapesSpaces = true
+    var spaceIsSuffix = false
+    /// Whether characters are replaced by a table, which Llama models do not.
+    var replacesCharacters = false
+  }
 
   static let fileByteLimit: UInt64 = 256 << 20
 
@@ -31,25 +47,58 @@ struct SentencePieceModel {
     }
     var reader = ProtobufReader(file)
     var index = PieceIndex()
-    var hasByteFallback = false
     while let tag = try reader.nextTag("tokenizer.model") {
       switch tag.number {
       case 1: try readPiece(&reader, tag, &index)
-      case 2:
-        try reader.beginMessage(tag, "tokenizer.model.trainer_spec")
-        while let tag = try reader.nextTag("tokenizer.model.trainer_spec") {
-          if tag.number == 35 {
-            let field = "tokenizer.model.trainer_spec.byte_fallback"
-            hasByteFallback = try reader.readVarint(tag, field) != 0
-          } else {
-            try reader.skip(tag, "tokenizer.model.trainer_spec")
-          }
-        }
+      case 2: try readTrainerSpec(&reader, tag)
+      case 3: try readNormalizerSpec(&reader, tag)
       default: try reader.skip(tag, "tokenizer.model")
       }
     }
     try file.checkUnchanged()
-    try validate(file.path, hasByteFallback: hasByteFallback)
+    try validate(file.path)
+  }
+
+  private mutating func readTrainerSpec(
+    _ reader: inout ProtobufReader, _ tag: ProtobufReader.Tag
+  ) throws(FormatError) {
+    let field = "tokenizer.model.trainer_spec"
+    try reader.beginMessage(tag, field)
+    while let tag = try reader.nextTag(field) {
+      switch tag.number {
+      case 3: modelType = try reader.readVarint(tag, field + ".model_type")
+      case 24:
+        normalization.spaceIsSuffix =
+          try reader.readVarint(tag, field + ".treat_whitespace_as_suffix") != 0
+      case 35: hasByteFallback = try reader.readVarint(tag, field + ".byte_fallback") != 0
+      default: try reader.skip(tag, field)
+      }
+    }
+  }
+
+  private mutating func readNormalizerSpec(
+    _ reader: inout ProtobufReader, _ tag: ProtobufReader.Tag
+  ) throws(FormatError) {
+    let field = "tokenizer.model.normalizer_spec"
+    try reader.beginMessage(tag, field)
+    while let tag = try reader.nextTag(field) {
+      switch tag.number {
+      case 2:
+        let start = reader.cursor.offset
+        try reader.skip(tag, field + ".precompiled_charsmap")
+        // An empty one is its length alone, a single zero.
+        normalization.replacesCharacters = reader.cursor.offset - start > 1
+      case 3:
+        normalization.addsDummyPrefix = try reader.readVarint(tag, field + ".add_dummy_prefix") != 0
+      case 4:
+        normalization.removesExtraSpaces =
+          try reader.readVarint(tag, field + ".remove_extra_whitespaces") != 0
+      case 5:
+        normalization.escapesSpaces =
+          try reader.readVarint(tag, field + ".escape_whitespaces") != 0
+      default: try reader.skip(tag, field)
+      }
+    }
   }
 
   private mutating func readPiece(
@@ -120,7 +169,7 @@ struct SentencePieceModel {
     }
   }
 
-  private func validate(_ path: String, hasByteFallback: Bool) throws(FormatError) {
+  private func validate(_ path: String) throws(FormatError) {
     func failure(_ reason: FormatError.Reason) -> FormatError {
       FormatError(
         file: path, field: "tokenizer.model.pieces", reason: reason,

@@ -5,7 +5,8 @@ import Verification
   // sqrt((E[x²] − E[x]²) / (n − 1)), by hand for 0…11: variance 143/12, 11 degrees of freedom.
   let estimate = Statistics.mean((0..<12).map(Double.init), chunkCount: 1)
   #expect(estimate.value == 5.5)
-  #expect(abs(estimate.standardError - (143.0 / 12 / 11).squareRoot()) < 1e-12)
+  let variance: Double = 143 / 12
+  #expect(abs(estimate.standardError - (variance / 11).squareRoot()) < 1e-12)
   #expect(estimate.chunkStandardError == 0)
   // Fewer than 11 values say nothing about their spread.
   #expect(Statistics.mean([1, 2, 3], chunkCount: 1).standardError == 0)
@@ -13,7 +14,7 @@ import Verification
 
 @Test func dependenceInsideChunksCounts() {
   // Two chunks, each of equal values: the means differ by 2, so the error of their mean is 1.
-  let values = Array(repeating: 1.0, count: 50) + Array(repeating: 3.0, count: 50)
+  let values: [Double] = Array(repeating: 1, count: 50) + Array(repeating: 3, count: 50)
   let estimate = Statistics.mean(values, chunkCount: 2)
   #expect(abs(estimate.chunkStandardError - 1) < 1e-12)
   #expect(estimate.standardError < 0.11)
@@ -73,8 +74,9 @@ func upperBoundsOfQuantilesHoldInNineteenOfTwentyCases(_ fraction: Double, _ cou
   #expect(comparison.quantile(1)?.value == 0.39)
   #expect(comparison.histogram.reduce(0) { $0 + $1.count } == 40)
   // Half of the positions lose e⁻² − e⁻³.
-  let shift = 0.1353352832366127 - 0.049787068367863944
-  #expect(abs(comparison.probabilityShiftRMS.value - shift / 2.0.squareRoot()) < 1e-12)
+  let shift: Double = 0.1353352832366127 - 0.049787068367863944
+  let expected: Double = shift / 2.0.squareRoot()
+  #expect(abs(comparison.probabilityShiftRMS.value - expected) < 1e-12)
   let alone = DistributionDrift(
     scores, chunkCount: 4, hasCandidate: false, isFromSavedReference: false)
   #expect(alone.comparison == nil)

@@ -1,3 +1,4 @@
+import ByteIO
 import StrictJSON
 import TestSupport
 import Testing

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Ingot
+
+struct TokenizeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tokenize",
+    abstract: "Shows the tokens of a text.",
+    discussion: """
+      Takes a Hugging Face directory or a GGUF archive. The directory's tokenizer gives what the \
+      tokenizers and sentencepiece libraries give, the archive's what llama.cpp gives. Texts of \
+      special tokens become those tokens. Prints one line per token: its id, and its text in quotes.
+
+      EXAMPLES
+        ingot tokenize llama.gguf --text 'Hello, world!'
+        ingot tokenize Llama-3.1-8B --file prompt.txt --no-bos
+        ingot tokenize llama.gguf --text 'Hello' --json | jq -c .tokens
+        ingot tokenize llama.gguf --file lines.txt --lines | jq '.tokens | length'
+      """)
+
+  @Argument(help: "Checkpoint directory or GGUF file.", completion: .file())
+  var path: String
+
+  @Option(help: ArgumentHelp("The text.", valueName: "text"))
+  var text: String?
+
+  @Option(
+    help: ArgumentHelp("Read the text from a file.", valueName: "file"), completion: .file())
+  var file: String?
+
+  @Flag(help: "Leave out the token that begins a text.")
+  var noBos = false
+
+  @Flag(help: "Treat texts of special tokens as text.")
+  var noSpecial = false
+
+  @Flag(help: "Take each line of the file for a text; print one line of JSON for each.")
+  var lines = false
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  /// Longest text that is taken; its tokens take a few times its bytes of memory.
+  private static var textByteLimit: UInt64 { 64 << 20 }
+
+  func validate() throws {
+    if (text == nil) == (file == nil) {
+      throw ValidationError("give either --text or --file")
+    }
+    if lines, file == nil { throw ValidationError("--lines goes with --file") }
+  }
+
+  func run() throws {
+    try reportingErrors {
+      let tokenizer = try Tokenizer(path)
+      let bytes =
+        try file.map { try PositionalFile.readAll($0, limit: Self.textByteLimit) }
+        ?? Array((text ?? "").utf8)
+      guard lines else {
+        let result = encode(bytes, tokenizer)
+        try Terminal.print(json ? result.json() : result.table)
+        return
+      }
+      var output: [String] = []
+      // What follows the last line feed is a line only if there is something.
+      var rest = bytes[...]
+      while !rest.isEmpty {
+        let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex
+        output.append(encode(Array(rest[..<end]), tokenizer).json(isCompact: true))
+        rest = rest[min(end + 1, rest.endIndex)...]
+      }
+      if !output.isEmpty { try Terminal.print(output.joined(separator: "\n")) }
+    }
+  }
+
+  private func encode(_ text: [UInt8], _ tokenizer: Tokenizer) -> Tokenization {
+    tokenizer.encode(text, addsSpecial: !noBos, parsesSpecial: !noSpecial)
+  }
+}
