@@ -56,7 +56,7 @@ extension VerificationReport {
       ["gate", "value", "95 % bound", "", "limit", ""],
       result.gates.map {
         [
-          $0.name, $0.valueText, $0.boundText, $0.relation, $0.limitText,
+          Markup.visible($0.name), $0.valueText, $0.boundText, $0.relation, $0.limitText,
           $0.passed ? "ok" : "FAILED",
         ]
       }, rightAligned: [1, 2, 4]
