@@ -149,8 +149,7 @@ extension VerificationResult {
   fileprivate var whereToLook: String {
     var hints: [String] = []
     if let layer = layers.first(where: \.isWhereDriftBegins) {
-      let place = layer.layer < 0 ? "the embedding" : "layer \(layer.layer)"
-      hints.append("the drift begins at \(place)")
+      hints.append("the drift begins at \(layer.place)")
     }
     if let worst = tensors.worstFirst.first, worst.relativeRMSError != 0 {
       hints.append(

@@ -45,7 +45,8 @@ enum Markup {
     var result = ""
     for scalar in visible(text, limit: limit).unicodeScalars {
       switch scalar {
-      case " ", ",", ";", "%", "(", ")", "/": result.unicodeScalars.append(scalar)
+      case " ", ",", ";", "%", "(", ")", "/", "-", "'", "\"", "=", "+":
+        result.unicodeScalars.append(scalar)
       // Reports are shown where this would call people; an empty character comes between.
       case "@": result += "&#64;&#8203;"
       case _ where scalar.isASCII && !scalar.properties.isAlphabetic && !isDigit(scalar):

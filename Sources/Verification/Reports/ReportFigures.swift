@@ -27,7 +27,7 @@ extension VerificationResult {
     if gates.isEmpty {
       parts.append("no gate was set")
     } else if failedGates.isEmpty {
-      parts.append(gates.count == 1 ? "the gate is kept" : "all \(gates.count) gates are kept")
+      parts.append("\(counted(gates.count, "gate")) kept")
     } else {
       parts.append(
         "\(failedGates.count) of \(counted(gates.count, "gate")) failed: "
@@ -133,7 +133,7 @@ extension DistributionDrift.Quantile {
   }
 
   var boundText: String {
-    upperBound.isFinite ? "at most \(significant(upperBound, 4))" : "too few positions for a bound"
+    upperBound.isFinite ? "at most \(significant(upperBound, 3))" : "too few positions for a bound"
   }
 }
 
@@ -150,9 +150,9 @@ extension Estimate {
   private static func text(_ value: Double, _ error: Double) -> String {
     guard value.isFinite else { return significant(value, 1) }
     guard error.isFinite, error > 0 else {
-      return significant(value, 5) + (error == 0 ? "" : " ± \(significant(error, 2))")
+      return significant(value, 5) + (error == 0 ? "" : " ± \(significant(error, 3))")
     }
-    let decimals = min(8, max(0, 1 - decimalExponent(error)))
+    let decimals = min(8, max(0, 2 - decimalExponent(error)))
     return "\(fixed(value, decimals)) ± \(fixed(error, decimals))"
   }
 }
@@ -166,7 +166,8 @@ extension GateOutcome {
   var valueText: String { text(value) }
   var boundText: String { text(bound) }
   var limitText: String {
-    gate == .minTop1 ? shortest(limit * 100) + " %" : significant(limit, 4)
+    gate == .minTop1
+      ? shortest(limit * 100) + " %" : limit >= 0.001 ? shortest(limit) : "\(limit)"
   }
 
   private func text(_ number: Double) -> String {

@@ -93,7 +93,7 @@ extension TensorError {
   fileprivate var figures: String {
     "\(type.name), relative error \(significant(relativeRMSError, 4))"
       + (allowedError.map { ", its type explains \(significant($0, 4))" } ?? "")
-      + ", cosine \(significant(cosine, 6)), largest difference \(significant(maximumError, 4))"
+      + ", cosine \(cosineText), largest difference \(significant(maximumError, 4))"
   }
 }
 

@@ -51,7 +51,7 @@ extension VerificationReport {
       ["layer", "relative error", "cosine", ""], "rrrl",
       result.layers.map {
         [
-          $0.name, significant($0.relativeRMSError, 3), significant($0.cosine, 6),
+          $0.name, significant($0.relativeRMSError, 3), $0.cosineText,
           $0.isWhereDriftBegins ? "the drift begins here" : "",
         ]
       })

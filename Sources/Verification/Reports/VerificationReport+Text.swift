@@ -56,7 +56,7 @@ extension VerificationReport {
       ["gate", "value", "95 % bound", "", "limit", ""],
       result.gates.map {
         [
-          $0.name, $0.valueText, $0.boundText, $0.relation, $0.limitText,
+          Markup.visible($0.name), $0.valueText, $0.boundText, $0.relation, $0.limitText,
           $0.passed ? "ok" : "FAILED",
         ]
       }, rightAligned: [1, 2, 4]
@@ -90,7 +90,7 @@ extension VerificationReport {
       ["layer", "relative error", "cosine", ""],
       result.notableLayers.map {
         [
-          $0.name, significant($0.relativeRMSError, 3), significant($0.cosine, 6),
+          $0.name, significant($0.relativeRMSError, 3), $0.cosineText,
           $0.isWhereDriftBegins ? "← the drift begins here" : "",
         ]
       }, rightAligned: [1, 2])
@@ -105,7 +105,7 @@ extension VerificationReport {
       listed.map {
         [
           $0.displayName, $0.type.name, significant($0.relativeRMSError, 3),
-          $0.allowedError.map { significant($0, 3) } ?? "", significant($0.cosine, 6),
+          $0.allowedError.map { significant($0, 3) } ?? "", $0.cosineText,
           $0.finding.map { "← " + Markup.visible($0) } ?? "",
         ]
       }, rightAligned: [2, 3, 4]
@@ -134,7 +134,16 @@ extension VerificationResult {
   }
 }
 
+extension TensorError {
+  var cosineText: String { cosine.isFinite ? fixed(cosine, 6) : significant(cosine, 1) }
+}
+
 extension LayerDrift {
+  var cosineText: String { cosine.isFinite ? fixed(cosine, 6) : significant(cosine, 1) }
+
+  /// `embedding` or `layer 3`.
+  var place: String { layer < 0 ? "embedding" : "layer \(layer)" }
+
   /// `embedding` or the number.
   var name: String { layer < 0 ? "embedding" : "\(layer)" }
 }

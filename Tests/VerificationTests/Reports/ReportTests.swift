@@ -186,19 +186,6 @@ func htmlLoadsAndRunsNothing(_ name: String) throws {
   #expect(plain == report.text(colour: false, width: 100))
 }
 
-@Test func numbersAreWrittenForPeople() {
-  #expect(significant(0.011315, 4) == "0.01132")
-  #expect(significant(11.79238, 4) == "11.79")
-  #expect(significant(0.00003, 2) == "3e-5")
-  #expect(significant(-2.5e-300, 3) == "-2.5e-300")
-  #expect(significant(5e-324, 3) != "0")
-  #expect(significant(.nan, 3) == "not a number")
-  #expect(significant(-.infinity, 3) == "-∞")
-  #expect(significant(1.5e300, 3) == "1.5e300")
-  #expect(fixed(1e15, 6) == "1e+15" || fixed(1e15, 6) == "1000000000000000.0")
-  #expect(fixed(-0.001, 2) == "0.00")
-}
-
 extension String {
   fileprivate var trimmingEnd: String {
     var text = self[...]

@@ -8,7 +8,7 @@ struct HTMLChart {
   static let width = 520.0
   static let height = 260.0
   /// Where data is drawn, between the axes' labels.
-  static let plot = (left: 52.0, right: 512.0, top: 30.0, bottom: 218.0)
+  static let plot = (left: 52.0, right: 512.0, top: 44.0, bottom: 218.0)
 
   private(set) var elements: [String] = []
 

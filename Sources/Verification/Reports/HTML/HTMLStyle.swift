@@ -27,6 +27,7 @@ enum HTMLStyle {
     p { margin: 0.35rem 0 0; }
     code, .name { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.86em; }
     code, .name, .long { overflow-wrap: anywhere; }
+    th.name, td.name { min-width: 11.5rem; }
     .soft { color: var(--soft); }
     .small { font-size: 0.86rem; }
     .good { color: var(--good); }
@@ -63,12 +64,13 @@ enum HTMLStyle {
     thead th { border-top: 0; color: var(--soft); font-weight: 500; font-size: 0.84rem; white-space: nowrap; }
     tbody th { font-weight: 500; }
     .number { text-align: right; white-space: nowrap; }
+    .limit { text-align: right; }
     td:last-child, th:last-child { padding-right: 0; }
     .status { font-weight: 600; white-space: nowrap; }
     .advice td { border-top: 0; padding-top: 0; }
     details { margin-top: 0.9rem; }
     summary { cursor: pointer; color: var(--tone); font-size: 0.92rem; }
-    svg { display: block; width: 100%; min-width: 25rem; height: auto; overflow: visible; }
+    svg { display: block; width: 100%; max-width: 46rem; min-width: 25rem; margin: 0 auto; height: auto; overflow: visible; }
     svg text { font: 12px system-ui, sans-serif; fill: var(--soft); font-variant-numeric: tabular-nums; }
     svg .label { fill: var(--ink); font-weight: 600; }
     .axis { stroke: var(--line); stroke-width: 1; }
@@ -90,6 +92,8 @@ enum HTMLStyle {
     @media (max-width: 34rem) {
       main { padding: 1.5rem 0.9rem 3rem; }
       .card { padding: 1rem; }
+      th, td { padding-right: 0.55rem; }
+      table { font-size: 0.86rem; }
       .tiles { grid-template-columns: 1fr 1fr; gap: 0.6rem; }
       .tile { padding: 0.7rem 0.8rem; }
       .tile dd { font-size: 1.2rem; }

@@ -7,6 +7,8 @@ struct HTMLTable {
     /// A name from a file, in code letters.
     case name(String)
     case finding(String?)
+    /// Right-aligned, but may take two lines.
+    case limit(String, String)
     /// Already escaped.
     case html(String)
   }
@@ -57,6 +59,11 @@ extension HTMLTable.Cell {
       case .name(let text): (" class=\"name\"", Markup.html(text))
       case .finding(let text):
         text.map { (" class=\"bad long\"", "✕ " + Markup.html($0)) } ?? ("", "")
+      case .limit(let relation, let number):
+        (
+          " class=\"limit\"",
+          "<span class=\"soft\">\(relation)</span> <span class=\"number\">\(Markup.html(number))</span>"
+        )
       case .html(let text): ("", text)
       }
     return "<\(tag)\(style)>\(content)</\(name)>"

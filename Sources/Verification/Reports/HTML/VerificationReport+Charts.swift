@@ -22,13 +22,12 @@ extension VerificationReport {
     for (index, layer) in layers.enumerated() {
       let x = HTMLChart.plot.left + step * Double(index)
       let isFinite = layer.relativeRMSError.isFinite
-      let place = layer.layer < 0 ? "embedding" : "layer \(layer.layer)"
       chart.bar(
         x + step * 0.12, step * 0.76,
         fraction: isFinite ? layer.relativeRMSError / top : 1,
         style: isFinite ? layer.isWhereDriftBegins ? "bar begins" : "bar" : "broken",
-        title: "\(place): relative error \(significant(layer.relativeRMSError, 3)),"
-          + " cosine \(significant(layer.cosine, 6))")
+        title: "\(layer.place): relative error \(significant(layer.relativeRMSError, 3)),"
+          + " cosine \(layer.cosineText)")
       let center = x + step / 2
       if layer.isWhereDriftBegins {
         let anchor =
@@ -36,7 +35,7 @@ extension VerificationReport {
         chart.line(
           center, 20, center, HTMLChart.y(isFinite ? layer.relativeRMSError / top : 1),
           style: "marker")
-        chart.text("begins at \(place)", center, 14, anchor: anchor, style: "label")
+        chart.text("begins at \(layer.place)", center, 14, anchor: anchor, style: "label")
       }
       if layer.layer < 0 {
         chart.text("emb", center, 234)
@@ -46,7 +45,7 @@ extension VerificationReport {
     }
     chart.text("layer", (HTMLChart.plot.left + HTMLChart.plot.right) / 2, 254)
     let begins = layers.first(where: \.isWhereDriftBegins).map {
-      ", the drift begins at layer \($0.name)"
+      ", the drift begins at \($0.place)"
     }
     return chart.svg(
       label:
@@ -83,22 +82,31 @@ extension VerificationReport {
       }
     }
     chart.text("KL divergence in nats", (HTMLChart.plot.left + HTMLChart.plot.right) / 2, 254)
-    let markers = [
-      ("median", comparison.quantile(0.5)?.value), ("mean", comparison.meanDivergence.value),
-      ("99 %", comparison.quantile(0.99)?.value),
-    ]
-    for (index, (name, value)) in markers.enumerated() {
-      guard let value, let x = place(value) else { continue }
-      let y = 8 + 13 * Double(index)
-      chart.line(HTMLChart.x(x), y + 4, HTMLChart.x(x), HTMLChart.plot.bottom, style: "marker")
-      chart.text(
-        "\(name) \(significant(value, 2))", HTMLChart.x(x) + (x > 0.75 ? -4 : 4), y + 2,
-        anchor: x > 0.75 ? "end" : "start", style: "label")
-    }
+    drawMarkers(
+      [
+        (comparison.quantile(0.5)?.value, "median"), (comparison.meanDivergence.value, "mean"),
+        (comparison.quantile(0.99)?.value, "99 %"),
+      ].compactMap { value, name in
+        guard let value, let x = place(value) else { return nil }
+        return (x, "\(name) \(significant(value, 2))")
+      }, in: &chart)
     return chart.svg(
       label: "Histogram of the KL divergence of \(counted(Int(total), "position")): mean"
         + " \(significant(comparison.meanDivergence.value, 3)), 99th percentile"
         + " \(significant(comparison.quantile(0.99)?.value ?? .nan, 3))")
+  }
+
+  /// Draws labelled lines, each label in a row of its own on the side where no other line is.
+  private func drawMarkers(_ markers: [(x: Double, label: String)], in chart: inout HTMLChart) {
+    let isToTheLeft = (markers.map(\.x).min() ?? 0) > 0.35
+    let sorted = markers.sorted { isToTheLeft ? $0.x > $1.x : $0.x < $1.x }
+    for (row, marker) in sorted.enumerated() {
+      let (x, y) = (HTMLChart.x(marker.x), 4 + 14 * Double(row))
+      chart.line(x, y - 4, x, HTMLChart.plot.bottom, style: "marker")
+      chart.text(
+        marker.label, x + (isToTheLeft ? -5 : 5), y + 5, anchor: isToTheLeft ? "end" : "start",
+        style: "label")
+    }
   }
 
   /// Where a divergence lies on the axis of the bins, 0 to 1.

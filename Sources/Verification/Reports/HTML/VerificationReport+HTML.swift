@@ -109,7 +109,7 @@ extension VerificationReport {
           gate.passed
             ? "<span class=\"status good\">✓ kept</span>"
             : "<span class=\"status bad\">✕ failed</span>"), .number(gate.valueText),
-        .number(gate.boundText), .number("\(gate.relation) \(gate.limitText)"),
+        .number(gate.boundText), .limit(gate.relation, gate.limitText),
       ])
       if let advice = gate.advice { table.addNote("→ \(advice)") }
     }
@@ -149,7 +149,7 @@ extension VerificationReport {
       table.rows = result.layers.map {
         [
           .number($0.name), .number(significant($0.relativeRMSError, 3)),
-          .number(significant($0.cosine, 6)),
+          .number($0.cosineText),
           .text($0.isWhereDriftBegins ? "the drift begins here" : ""),
         ]
       }
@@ -172,19 +172,16 @@ extension VerificationReport {
       + " that the type explains, a cross a tensor that is worse."
     if exact > 0 { note += " \(counted(exact, "exact tensor")) not drawn." }
     let chart = tensorChart.map { scroll("Chart of tensors", $0) } ?? ""
-    let listed = result.tensors.worstFirst.prefix(
-      max(Self.listedTensorLimit, min(60, result.findings.count)))
-    var worst = HTMLTable("Worst tensors")
-    worst.header = [
-      .text("Tensor"), .text("Type"), .number("Error"), .number("Explained"), .number("Cosine"),
-      .text("Finding"),
-    ]
-    worst.rows = listed.map {
-      [
-        .name($0.displayName), .text($0.type.name), .number(significant($0.relativeRMSError, 3)),
-        .number($0.allowedError.map { significant($0, 3) } ?? "–"),
-        .number(significant($0.cosine, 6)), .finding($0.finding),
-      ]
+    let worst = result.tensors.worstFirst
+    let found = worst.prefix { $0.finding != nil }
+    var content = chart
+    if !found.isEmpty {
+      content += tensorTable("Tensors with findings", found.prefix(40), omitted: found.count - 40)
+    }
+    let others = worst.dropFirst(found.count).prefix(Self.listedTensorLimit)
+    if !others.isEmpty {
+      let title = found.isEmpty ? "The \(others.count) worst tensors" : "The worst of the others"
+      content += folded(title, tensorTable(title, others))
     }
     let groups = TensorGroup.list(result.tensors)
     var roles = HTMLTable("Tensors by role")
@@ -200,12 +197,27 @@ extension VerificationReport {
       ]
     }
     if groups.count > 60 { roles.addNote("and \(groups.count - 60) more roles") }
-    let count = result.findings.count
-    let worstTable =
-      count > 0 ? worst.html : folded("The \(listed.count) worst tensors", worst.html)
-    return card(
-      "Tensors", chart + worstTable + folded("All \(result.tensors.count) by role", roles.html),
-      note: note)
+    content += folded("All \(counted(result.tensors.count, "tensor")) by role", roles.html)
+    return card("Tensors", content, note: note)
+  }
+
+  private func tensorTable(
+    _ title: String, _ tensors: ArraySlice<TensorError>, omitted: Int = 0
+  ) -> String {
+    var table = HTMLTable(title)
+    table.header = [
+      .text("Tensor"), .text("Type"), .number("Error"), .number("Explained"), .number("Cosine"),
+      .text("Finding"),
+    ]
+    table.rows = tensors.map {
+      [
+        .name($0.displayName), .text($0.type.name), .number(significant($0.relativeRMSError, 3)),
+        .number($0.allowedError.map { significant($0, 3) } ?? "–"),
+        .number($0.cosineText), .finding($0.finding),
+      ]
+    }
+    if omitted > 0 { table.addNote("and \(omitted) more") }
+    return table.html
   }
 
   // MARK: Tokens and the run

@@ -19,8 +19,7 @@ extension VerificationReport {
     guard !inexact.isEmpty else { return nil }
     let axes = TensorAxes(inexact)
     var chart = HTMLChart()
-    chart.rules(
-      (axes.lowestPower...axes.highestPower).map { (axes.fraction(power: $0), powerOfTen($0)) })
+    chart.rules(axes.errorTicks)
     // Labels of types whose places are close go to lines of their own.
     var labelEnds = [-Double.infinity, -.infinity, -.infinity]
     for type in axes.types {
@@ -36,7 +35,7 @@ extension VerificationReport {
     }
     for group in axes.dots(inexact, limit: Self.dotLimit) {
       let tensor = group.tensor
-      let x = axes.x(bitsPerWeight: tensor.bitsPerWeight)
+      let x = axes.x(bitsPerWeight: tensor.bitsPerWeight) + axes.spread(tensor)
       chart.dot(
         x, axes.y(error: tensor.relativeRMSError),
         radius: min(9, 2.6 + 0.6 * Double(group.count).squareRoot()),
@@ -47,7 +46,8 @@ extension VerificationReport {
     }
     for tensor in result.findings.prefix(Self.dotLimit) where tensor.bitsPerWeight > 0 {
       chart.cross(
-        axes.x(bitsPerWeight: tensor.bitsPerWeight), axes.y(error: tensor.relativeRMSError),
+        axes.x(bitsPerWeight: tensor.bitsPerWeight) + axes.spread(tensor),
+        axes.y(error: tensor.relativeRMSError),
         title: title(tensor) + ": " + (tensor.finding ?? ""))
     }
     return chart.svg(
@@ -69,17 +69,20 @@ private struct TensorAxes {
     /// The largest error that the type explains among its tensors.
     var allowed: Double?
   }
-  var lowestPower: Int
-  var highestPower: Int
+  /// Decimal logarithms.
+  private var errors: ClosedRange<Double>
   var types: [TypePlace]
   private var bits: ClosedRange<Double>
+  private var roleIndices: [String: Int] = [:]
+  private var roleCount: Int { roleIndices.count }
 
   init(_ tensors: [TensorError]) {
     let errors = (tensors.map(\.relativeRMSError) + tensors.compactMap(\.allowedError))
       .filter { $0.isFinite && $0 > 0 }
-    // Smaller errors than 10^-9 of a tensor are rounding of the comparison itself.
-    lowestPower = max(-9, errors.min().map(decimalExponent) ?? -1)
-    highestPower = min(6, max(lowestPower, errors.max().map(decimalExponent) ?? 0) + 1)
+    // Smaller errors than 10⁻⁹ of a tensor are rounding of the comparison itself.
+    let low = log10(max(1e-9, errors.min() ?? 0.01))
+    let high = log10(min(1e6, max(1e-9, errors.max() ?? 1)))
+    self.errors = low - 0.15...max(low, high) + 0.15
     types = Dictionary(grouping: tensors, by: \.type).map { type, tensors in
       TypePlace(
         name: type.name,
@@ -88,17 +91,41 @@ private struct TensorAxes {
     }
     .sorted { ($0.bitsPerWeight, $0.name) < ($1.bitsPerWeight, $1.name) }
     let all = types.map { log2($0.bitsPerWeight) }
+    for tensor in tensors {
+      let role = TensorGroup.role(of: tensor.name)
+      if roleIndices[role] == nil { roleIndices[role] = roleIndices.count }
+    }
     // A margin of a third of a doubling on each side.
     bits = (all.min() ?? 0) - 0.33...(all.max() ?? 0) + 0.33
-    if highestPower <= lowestPower { highestPower = lowestPower + 1 }
+  }
+
+  /// Moves roles of one type apart, by less than types are.
+  func spread(_ tensor: TensorError) -> Double {
+    guard roleCount > 1, let index = roleIndices[TensorGroup.role(of: tensor.name)] else {
+      return 0
+    }
+    return Double(index) / Double(roleCount - 1) * 24 - 12
   }
 
   func x(bitsPerWeight: Double) -> Double {
     HTMLChart.x((log2(bitsPerWeight) - bits.lowerBound) / (bits.upperBound - bits.lowerBound))
   }
 
-  func fraction(power: Int) -> Double {
-    Double(power - lowestPower) / Double(highestPower - lowestPower)
+  /// Lines at powers of ten, between them too where there is room.
+  var errorTicks: [(fraction: Double, label: String)] {
+    let span = errors.upperBound - errors.lowerBound
+    let steps: [Double] = span < 1.7 ? [1, 2, 5] : span < 3 ? [1, 3] : [1]
+    let powers = Int(errors.lowerBound.rounded(.down))...Int(errors.upperBound.rounded(.up))
+    return powers.flatMap { power in
+      steps.compactMap { step in
+        let value = log10(step) + Double(power)
+        guard errors.contains(value), span < 7 || power % 2 == 0 else { return nil }
+        let label =
+          power < -3 && step == 1
+          ? powerOfTen(power) : significant(step * pow(10, Double(power)), 1)
+        return ((value - errors.lowerBound) / span, label)
+      }
+    }
   }
 
   /// What is no number is drawn at the upper edge.
@@ -106,7 +133,7 @@ private struct TensorAxes {
     guard error.isFinite else { return HTMLChart.y(1) }
     guard error > 0 else { return HTMLChart.y(0) }
     return HTMLChart.y(
-      (log10(error) - Double(lowestPower)) / Double(highestPower - lowestPower))
+      (log10(error) - errors.lowerBound) / (errors.upperBound - errors.lowerBound))
   }
 
   /// Tensors that are drawn as one dot, and one that stands for them.
@@ -115,13 +142,15 @@ private struct TensorAxes {
     if plain.count <= limit { return plain.map { ($0, 1) } }
     struct Place: Hashable {
       var type: UInt8
+      var column: Int
       var line: Int
     }
     var order: [Place] = []
     var groups: [Place: (tensor: TensorError, count: Int)] = [:]
     for tensor in plain {
       let place = Place(
-        type: tensor.type.rawValue, line: Int(y(error: tensor.relativeRMSError) / 3))
+        type: tensor.type.rawValue, column: Int(spread(tensor)),
+        line: Int(y(error: tensor.relativeRMSError) / 3))
       if groups[place] == nil { order.append(place) }
       groups[place, default: (tensor, 0)].count += 1
     }
