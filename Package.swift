@@ -135,7 +135,8 @@ let package = Package(
     .testTarget(
       name: "VerificationTests",
       dependencies: [
-        "Verification", "GGUF", "Formats", "Quantizers", "StrictJSON", "TestSupport",
+        "Verification", "Ingot", "ReferenceModel", "GGUF", "Formats", "Quantizers", "StrictJSON",
+        "TestSupport",
       ]),
     .testTarget(
       name: "EndToEndTests",

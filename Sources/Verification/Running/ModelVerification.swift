@@ -101,7 +101,7 @@ package struct ModelVerification: Sendable {
     var bytes = try PositionalFile.readAll(path, limit: textLimit, field: "text")
     let byteCount = bytes.count
     if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
-    return (byteCount, try encoder.encode(bytes, addsSpecial: true, parsesSpecial: false))
+    return (byteCount, encoder.encode(bytes, addsSpecial: true, parsesSpecial: false))
   }
 
   private static func read(

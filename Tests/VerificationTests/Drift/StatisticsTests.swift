@@ -58,10 +58,13 @@ func upperBoundsOfQuantilesHoldInNineteenOfTwentyCases(_ fraction: Double, _ cou
 }
 
 @Test func driftSumsUpScores() throws {
-  let scores = (0..<40).map { index in
-    PositionScore(
-      referenceLoss: 2, candidateLoss: index % 2 == 0 ? 2 : 3, divergence: Double(index) / 100,
-      referenceTop: 5, candidateTop: index % 4 == 0 ? 6 : 5)
+  var scores: [PositionScore] = []
+  for index in 0..<40 {
+    scores.append(
+      PositionScore(
+        referenceLoss: 2, candidateLoss: index % 2 == 0 ? 2 : 3,
+        divergence: Double(index) / 100, referenceTop: 5,
+        candidateTop: index % 4 == 0 ? 6 : 5))
   }
   let drift = DistributionDrift(
     scores, chunkCount: 4, hasCandidate: true, isFromSavedReference: false)
