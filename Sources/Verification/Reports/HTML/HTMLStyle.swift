@@ -28,6 +28,7 @@ enum HTMLStyle {
     code, .name { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.86em; }
     code, .name, .long { overflow-wrap: anywhere; }
     th.name, td.name { min-width: 11.5rem; }
+    .finding { min-width: 14rem; }
     .soft { color: var(--soft); }
     .small { font-size: 0.86rem; }
     .good { color: var(--good); }

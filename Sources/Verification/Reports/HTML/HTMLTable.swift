@@ -64,7 +64,7 @@ extension HTMLTable.Cell {
       case .spare(let text): (" class=\"number spare\"", Markup.html(text))
       case .name(let text): (" class=\"name\"", Markup.html(text))
       case .finding(let text):
-        text.map { (" class=\"bad long\"", "✕ " + Markup.html($0)) } ?? ("", "")
+        text.map { (" class=\"bad finding long\"", "✕ " + Markup.html($0)) } ?? ("", "")
       case .limit(let relation, let number):
         (
           " class=\"limit\"",
