@@ -84,7 +84,7 @@ extension VerificationReport {
       tiles.append(
         (
           "Size", byteText(candidate.byteCount),
-          "\(fixed(candidate.bitsPerWeight, 2)) bits per weight, \(printable(candidate.type, limit: 24))"
+          "\(fixed(candidate.bitsPerWeight, 2)) bits per weight, \(Markup.visible(candidate.type, limit: 24))"
         ))
     }
     guard !tiles.isEmpty else { return "" }
