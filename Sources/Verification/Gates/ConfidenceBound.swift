@@ -25,6 +25,7 @@ package enum ConfidenceBound {
   /// - Parameters:
   ///   - estimate: a fraction, 0 to 1.
   ///   - positionCount: that it is a fraction of.
+  /// - Returns: 0 to 1; not a number when the estimate is none.
   package static func lower(fraction estimate: Estimate, positionCount: Int) -> Double {
     let p = estimate.value
     guard p.isFinite, estimate.cautiousError.isFinite, (0...1).contains(p) else { return .nan }

@@ -18,6 +18,7 @@ package struct VerificationPolicy: Hashable, Sendable {
   /// - Parameters:
   ///   - argument: a file that exists wins over a mix of that name; `./auto` is a file.
   ///   - fileType: `general.file_type` of the candidate, which `auto` goes by.
+  /// - Returns: the policy; its gates still have to fit what the run measures.
   /// - Throws: `OptionError` when nothing is meant by it, `FormatError` when the file is wrong.
   package static func resolve(_ argument: String, fileType: UInt32?) throws -> VerificationPolicy {
     if argument == "auto" { return try shipped(fileType: fileType) }

@@ -13,13 +13,16 @@ enum Markup {
       switch scalar {
       case "\n": marked.append("↵")
       case "\t": marked.append("⇥")
+      // Not characters, and forbidden in XML.
+      case "\u{FFFE}", "\u{FFFF}":
+        marked.append(contentsOf: "\\u{\(String(scalar.value, radix: 16))}".unicodeScalars)
       default: marked.append(scalar)
       }
     }
     return printable(String(marked), limit: limit)
   }
 
-  /// For XML 1.0 content and attributes in double quotes.
+  /// For XML 1.0 content and attributes in double quotes; `visible` leaves nothing that XML forbids.
   static func xml(_ text: String, limit: Int = 2000) -> String {
     var result = ""
     for scalar in visible(text, limit: limit).unicodeScalars {
@@ -29,8 +32,6 @@ enum Markup {
       case ">": result += "&gt;"
       case "\"": result += "&quot;"
       case "'": result += "&#39;"
-      // The control characters among those that XML forbids are gone; these are not characters.
-      case "\u{FFFE}", "\u{FFFF}": result += "\\u{\(String(scalar.value, radix: 16))}"
       default: result.unicodeScalars.append(scalar)
       }
     }

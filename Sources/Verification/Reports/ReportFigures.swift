@@ -117,7 +117,7 @@ extension VerificationResult.Side {
     }
     parts.append(byteText(byteCount))
     if weightCount > 0 { parts.append("\(fixed(bitsPerWeight, 2)) bits per weight") }
-    if !type.isEmpty { parts.append(printable(type, limit: 40)) }
+    if !type.isEmpty { parts.append(Markup.visible(type, limit: 40)) }
     return parts.joined(separator: ", ")
   }
 }

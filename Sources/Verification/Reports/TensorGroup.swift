@@ -54,7 +54,7 @@ package struct TensorGroup {
 extension TensorError {
   /// The name, with the expert if it is one of several stacked, safe to print on one line.
   var displayName: String {
-    printable(name, limit: 120) + (expert.map { " [expert \($0)]" } ?? "")
+    Markup.visible(name, limit: 120) + (expert.map { " [expert \($0)]" } ?? "")
   }
 
   var bitsPerWeight: Double { weightCount > 0 ? 8 * Double(byteCount) / Double(weightCount) : 0 }

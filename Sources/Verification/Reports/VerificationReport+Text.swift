@@ -6,6 +6,7 @@ extension VerificationReport {
   /// - Parameters:
   ///   - colour: whether the terminal shows colours; nothing is said by colour alone.
   ///   - width: in columns, which the bars of the layers are wrapped to.
+  /// - Returns: lines, each with its end.
   package func text(colour: Bool = false, width: Int = 100) -> String {
     let style = Style(colour: colour, width: max(40, width))
     let verdict = result.verdict.rawValue.uppercased()

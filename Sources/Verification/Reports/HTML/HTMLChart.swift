@@ -72,7 +72,7 @@ struct HTMLChart {
 
   func svg(label: String) -> String {
     "<svg role=\"img\" aria-label=\"\(Markup.html(label, limit: 1000))\""
-      + " viewBox=\"0 0 \(short(Self.width)) \(short(Self.height))\">\(elements.joined())</svg>"
+      + " viewBox=\"-8 -8 \(short(Self.width + 16)) \(short(Self.height + 8))\">\(elements.joined())</svg>"
   }
 
   private func short(_ value: Double) -> String { shortest((value * 10).rounded() / 10) }

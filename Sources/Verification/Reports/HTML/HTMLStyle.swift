@@ -28,6 +28,7 @@ enum HTMLStyle {
     code, .name { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.86em; }
     code, .name, .long { overflow-wrap: anywhere; }
     th.name, td.name { min-width: 11.5rem; }
+    .finding { min-width: 14rem; }
     .soft { color: var(--soft); }
     .small { font-size: 0.86rem; }
     .good { color: var(--good); }
@@ -70,7 +71,7 @@ enum HTMLStyle {
     .advice td { border-top: 0; padding-top: 0; }
     details { margin-top: 0.9rem; }
     summary { cursor: pointer; color: var(--tone); font-size: 0.92rem; }
-    svg { display: block; width: 100%; max-width: 46rem; min-width: 25rem; margin: 0 auto; height: auto; overflow: visible; }
+    svg { display: block; width: 100%; max-width: 40rem; margin: 0 auto; height: auto; overflow: visible; }
     svg text { font: 12px system-ui, sans-serif; fill: var(--soft); font-variant-numeric: tabular-nums; }
     svg .label { fill: var(--ink); font-weight: 600; }
     .axis { stroke: var(--line); stroke-width: 1; }
@@ -94,6 +95,11 @@ enum HTMLStyle {
       .card { padding: 1rem; }
       th, td { padding-right: 0.55rem; }
       table { font-size: 0.86rem; }
+      .spare { display: none; }
+      .stacked tr, .stacked th, .stacked td { display: block; padding: 0; border: 0; }
+      .stacked tr { border-top: 1px solid var(--line); padding: 0.5rem 0; }
+      .stacked th { color: var(--soft); }
+      svg text { font-size: 15px; }
       .tiles { grid-template-columns: 1fr 1fr; gap: 0.6rem; }
       .tile { padding: 0.7rem 0.8rem; }
       .tile dd { font-size: 1.2rem; }

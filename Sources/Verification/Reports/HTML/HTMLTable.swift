@@ -4,6 +4,8 @@ struct HTMLTable {
     case text(String), soft(String)
     /// Right-aligned.
     case number(String)
+    /// A number that a phone leaves out.
+    case spare(String)
     /// A name from a file, in code letters.
     case name(String)
     case finding(String?)
@@ -14,6 +16,8 @@ struct HTMLTable {
   }
 
   private let caption: String
+  /// Whether a phone shows the cells of a row one below the other.
+  var isStacked = false
   var header: [Cell] = []
   var rows: [[Cell]] = []
   /// Lines under a row, by the number of rows before them.
@@ -26,7 +30,7 @@ struct HTMLTable {
 
   var html: String {
     var lines = [
-      "<div class=\"scroll\" role=\"region\" aria-label=\"\(caption)\" tabindex=\"0\"><table>"
+      "<div class=\"scroll\" role=\"region\" aria-label=\"\(caption)\" tabindex=\"0\"><table\(isStacked ? " class=\"stacked\"" : "")>"
         + "<caption class=\"hidden\">\(caption)</caption>"
     ]
     if !header.isEmpty {
@@ -49,6 +53,7 @@ struct HTMLTable {
 
 extension HTMLTable.Cell {
   /// - Parameter tag: with its attributes, but without a class.
+  /// - Returns: the element.
   fileprivate func html(_ tag: String) -> String {
     let name = tag.prefix { $0 != " " }
     let (style, content): (String, String) =
@@ -56,9 +61,10 @@ extension HTMLTable.Cell {
       case .text(let text): ("", Markup.html(text))
       case .soft(let text): (" class=\"soft\"", Markup.html(text))
       case .number(let text): (" class=\"number\"", Markup.html(text))
+      case .spare(let text): (" class=\"number spare\"", Markup.html(text))
       case .name(let text): (" class=\"name\"", Markup.html(text))
       case .finding(let text):
-        text.map { (" class=\"bad long\"", "✕ " + Markup.html($0)) } ?? ("", "")
+        text.map { (" class=\"bad finding long\"", "✕ " + Markup.html($0)) } ?? ("", "")
       case .limit(let relation, let number):
         (
           " class=\"limit\"",

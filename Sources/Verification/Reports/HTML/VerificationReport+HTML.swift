@@ -84,7 +84,7 @@ extension VerificationReport {
       tiles.append(
         (
           "Size", byteText(candidate.byteCount),
-          "\(fixed(candidate.bitsPerWeight, 2)) bits per weight, \(printable(candidate.type, limit: 24))"
+          "\(fixed(candidate.bitsPerWeight, 2)) bits per weight, \(Markup.visible(candidate.type, limit: 24))"
         ))
     }
     guard !tiles.isEmpty else { return "" }
@@ -99,7 +99,7 @@ extension VerificationReport {
     guard !result.gates.isEmpty else { return "" }
     var table = HTMLTable("Gates")
     table.header = [
-      .text("Gate"), .text("Result"), .number("Value"), .number("95 % bound"), .number("Limit"),
+      .text("Gate"), .text("Result"), .spare("Value"), .number("95 % bound"), .number("Limit"),
     ]
     for gate in result.gates {
       table.rows.append([
@@ -108,7 +108,7 @@ extension VerificationReport {
         .html(
           gate.passed
             ? "<span class=\"status good\">✓ kept</span>"
-            : "<span class=\"status bad\">✕ failed</span>"), .number(gate.valueText),
+            : "<span class=\"status bad\">✕ failed</span>"), .spare(gate.valueText),
         .number(gate.boundText), .limit(gate.relation, gate.limitText),
       ])
       if let advice = gate.advice { table.addNote("→ \(advice)") }
@@ -176,7 +176,9 @@ extension VerificationReport {
     let found = worst.prefix { $0.finding != nil }
     var content = chart
     if !found.isEmpty {
-      content += tensorTable("Tensors with findings", found.prefix(40), omitted: found.count - 40)
+      content += tensorTable(
+        "Tensors with findings", found.prefix(Self.listedTensorLimit),
+        omitted: found.count - Self.listedTensorLimit)
     }
     let others = worst.dropFirst(found.count).prefix(Self.listedTensorLimit)
     if !others.isEmpty {
@@ -246,6 +248,7 @@ extension VerificationReport {
 
   private var runCard: String {
     var table = HTMLTable("The run")
+    table.isStacked = true
     table.rows = (result.settings + [ReportFigure(label: "ingot", value: ingotVersion)]).map {
       [.text($0.label), .name($0.value), .soft($0.note)]
     }

@@ -1,4 +1,5 @@
 import ByteIO
+import Tensors
 
 #if canImport(Glibc)
   import Glibc
@@ -30,7 +31,7 @@ extension VerificationReport {
       chart.text(type.name, x, 234 + 12 * Double(line), style: "label")
       if let allowed = type.allowed {
         let y = axes.y(error: allowed)
-        chart.line(x - 14, y, x + 14, y, style: "explained")
+        chart.line(x - 18, y, x + 18, y, style: "explained")
       }
     }
     for group in axes.dots(inexact, limit: Self.dotLimit) {
@@ -73,8 +74,8 @@ private struct TensorAxes {
   private var errors: ClosedRange<Double>
   var types: [TypePlace]
   private var bits: ClosedRange<Double>
-  private var roleIndices: [String: Int] = [:]
-  private var roleCount: Int { roleIndices.count }
+  /// For each type the roles that have it, numbered.
+  private var roles: [TensorType: [String: Int]] = [:]
 
   init(_ tensors: [TensorError]) {
     let errors = (tensors.map(\.relativeRMSError) + tensors.compactMap(\.allowedError))
@@ -93,7 +94,8 @@ private struct TensorAxes {
     let all = types.map { log2($0.bitsPerWeight) }
     for tensor in tensors {
       let role = TensorGroup.role(of: tensor.name)
-      if roleIndices[role] == nil { roleIndices[role] = roleIndices.count }
+      let count = roles[tensor.type]?.count ?? 0
+      if roles[tensor.type]?[role] == nil { roles[tensor.type, default: [:]][role] = count }
     }
     // A margin of a third of a doubling on each side.
     bits = (all.min() ?? 0) - 0.33...(all.max() ?? 0) + 0.33
@@ -101,10 +103,9 @@ private struct TensorAxes {
 
   /// Moves roles of one type apart, by less than types are.
   func spread(_ tensor: TensorError) -> Double {
-    guard roleCount > 1, let index = roleIndices[TensorGroup.role(of: tensor.name)] else {
-      return 0
-    }
-    return Double(index) / Double(roleCount - 1) * 24 - 12
+    guard let roles = roles[tensor.type], let index = roles[TensorGroup.role(of: tensor.name)]
+    else { return 0 }
+    return (Double(index) + 0.5) / Double(roles.count) * 32 - 16
   }
 
   func x(bitsPerWeight: Double) -> Double {
