@@ -63,6 +63,28 @@ class Session:
         self.model.close()
 
 
+def logits_of_chunks(path, text, context, chunks):
+    """Tokens, and llama.cpp's float32 logits of the positions that llama-perplexity scores."""
+    model = llama_cpp.Llama(
+        str(path), n_ctx=context, n_batch=context, n_threads=2, logits_all=True, verbose=False,
+        flash_attn=False, type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32)
+    tokens = model.tokenize(text, add_bos=True, special=False)
+    logits, targets = [], []
+    for chunk in range(chunks):
+        part = tokens[chunk * context : (chunk + 1) * context]
+        model.reset()
+        model.eval([model.token_bos()] + part[1:])
+        logits.append(np.array(model.scores[context // 2 : context - 1], dtype=np.float64))
+        targets.extend(part[context // 2 + 1 :])
+    model.close()
+    return np.concatenate(logits), np.array(targets)
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
 class InteropTests(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -150,6 +172,39 @@ class InteropTests(unittest.TestCase):
         self.assertTrue(np.array_equal(one.logits, several.logits))
         one.close()
         several.close()
+
+    def test_verify_agrees_with_llama_cpp(self):
+        """Perplexity and divergence, on archives in F32: there both compute in single precision."""
+        context, chunks = 256, 12
+        text_path = ROOT / "Fixtures/text/eval.txt"
+        text = text_path.read_bytes().removesuffix(b"\n")
+        for name in PRE_TOKENIZERS:
+            with self.subTest(name):
+                original = self.work / f"{name}-original.gguf"
+                quantized = self.work / f"{name}-quantized.gguf"
+                restored = self.work / f"{name}-restored.gguf"
+                run(INGOT, "convert", MODELS / name, "-o", original, "--type", "F32")
+                run(INGOT, "convert", MODELS / name, "-o", quantized, "--type", "Q3_K_M")
+                run(INGOT, "convert", quantized, "-o", restored, "--type", "F32", "--allow-requantize")
+                found = json.loads(run(
+                    INGOT, "verify", MODELS / name, quantized, "--text", text_path, "--context", context,
+                    "--chunks", chunks, "--json", "-"))["distribution"]
+                reference, targets = logits_of_chunks(original, text, context, chunks)
+                candidate, _ = logits_of_chunks(restored, text, context, chunks)
+                p, q = log_softmax(reference), log_softmax(candidate)
+                places = np.arange(len(targets))
+                for key, logs in ("referencePerplexity", p), ("candidatePerplexity", q):
+                    expected = np.exp(-logs[places, targets].mean())
+                    self.assertAlmostEqual(found[key]["value"] / expected, 1, delta=1e-4, msg=key)
+                divergence = (np.exp(p) * (p - q)).sum(axis=1)
+                self.assertAlmostEqual(
+                    found["meanDivergence"]["value"], divergence.mean(),
+                    delta=0.01 * divergence.mean() + 1e-5)
+                self.assertAlmostEqual(
+                    found["divergenceQuantiles"][3]["value"], np.quantile(divergence, 0.99),
+                    delta=0.01 * np.quantile(divergence, 0.99))
+                same = (p.argmax(axis=1) == q.argmax(axis=1)).mean()
+                self.assertAlmostEqual(found["topAgreement"]["value"], same, delta=0.001)
 
     def test_our_reader_takes_the_reference_archives(self):
         theirs = self.quantized_by_peer("llama3", "Q4_K_M")
