@@ -121,7 +121,8 @@ let package = Package(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
     .testTarget(
-      name: "ReferenceModelTests", dependencies: ["ReferenceModel", "Ingot", "TestSupport"]),
+      name: "ReferenceModelTests",
+      dependencies: ["ReferenceModel", "Ingot", "GGUF", "Quantizers", "StrictJSON", "TestSupport"]),
     .testTarget(
       name: "VerificationTests", dependencies: ["Verification", "GGUF", "Formats", "TestSupport"]),
     .testTarget(
