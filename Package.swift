@@ -131,7 +131,8 @@ let package = Package(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
     .testTarget(
-      name: "ReferenceModelTests", dependencies: ["ReferenceModel", "Ingot", "TestSupport"]),
+      name: "ReferenceModelTests",
+      dependencies: ["ReferenceModel", "Ingot", "GGUF", "Quantizers", "StrictJSON", "TestSupport"]),
     .testTarget(
       name: "VerificationTests",
       dependencies: [

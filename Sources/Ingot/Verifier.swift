@@ -24,7 +24,7 @@ public struct Verifier: Sendable {
   ///
   /// - Parameters:
   ///   - options: what to compare.
-  ///   - gates: limits by name, as `--max-mean-kld` and its like take them; stronger than the
+  ///   - limits: gates by name, as `--max-mean-kld` and its like take them; stronger than the
   ///     policy's.
   ///   - policy: a file, the name of a stock mix, or `auto`.
   ///   - memoryLimit: most resident bytes.

@@ -86,7 +86,8 @@ extension ReferenceModel {
   private static func llama3(
     _ frequency: Float, _ scaling: RotaryConfiguration.Llama3Scaling
   ) -> Float {
-    let wavelength = 2 * Float.pi / frequency
+    // `Float.pi` is rounded toward zero, the framework's to nearest.
+    let wavelength = Float(2 * Double.pi) / frequency
     let turns = Float(scaling.originalContextLength) / wavelength
     let low = Float(scaling.lowFrequencyFactor)
     let high = Float(scaling.highFrequencyFactor)

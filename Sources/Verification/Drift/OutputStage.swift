@@ -67,8 +67,11 @@ final class OutputStage: @unchecked Sendable {
   /// - Parameters:
   ///   - reference: has begun its output for the positions.
   ///   - candidate: the same, or `nil`.
+  ///   - kernels: sum up logits.
   ///   - vocabularySize: of both.
   ///   - targets: the token that follows each position.
+  ///   - extra: what is measured besides.
+  ///   - cancellation: looked at between tiles.
   init(
     reference: ForwardPass, candidate: ForwardPass?, kernels: KernelTable, vocabularySize: Int,
     targets: [Int32], extra: Extra, cancellation: CancellationFlag

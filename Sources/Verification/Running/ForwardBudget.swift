@@ -35,6 +35,7 @@ package struct ForwardBudget: Hashable, Sendable {
   ///   - threadCount: workers.
   ///   - favouriteCount: logits that are kept per position.
   ///   - lookupCount: logits that are looked up per position.
+  /// - Throws: `TooSmall` when not even one chunk fits.
   package init(
     models: [ReferenceModel], text: ScoringText, limit: UInt64, used: UInt64, threadCount: Int,
     favouriteCount: Int, lookupCount: Int

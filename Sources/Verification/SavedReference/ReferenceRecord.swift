@@ -74,6 +74,7 @@ package struct ReferenceRecord: Hashable, Sendable {
   /// A lower bound of KL(reference ‖ candidate), the tail taken as one token.
   ///
   /// - Parameter candidate: ln of the candidate's probabilities of `tokens`.
+  /// - Returns: nats, not negative.
   package func divergence(candidate: [Double]) -> Double {
     var sum = 0.0
     var candidateMass = 0.0

@@ -36,6 +36,7 @@ package struct TensorComparison: Sendable {
   ///   - cancellation: looked at between chunks.
   ///   - progress: called with the candidate's bytes that are done, from any thread.
   /// - Returns: one entry per tensor, or per expert where experts are stacked.
+  /// - Throws: `FormatError` when reading fails, `ForwardCancelled`.
   package func run(
     cancellation: CancellationFlag, progress: (@Sendable (UInt64) -> Void)? = nil
   ) throws -> [TensorError] {
