@@ -69,8 +69,8 @@ import Testing
     let expected = try ExpectedLogits("golden/forward/mistral-llama3/logits")
     for (old, new) in [
       ("\"rope_theta\": 1000.0", "\"rope_theta\": 1001.0"),
-      ("\"factor\": 8.0", "\"factor\": 7.9"), ("\"high_freq_factor\": 4.0", "\"high_freq_factor\": 5"),
-      ("1e-05", "2e-05"),
+      ("\"factor\": 8.0", "\"factor\": 7.9"),
+      ("\"high_freq_factor\": 4.0", "\"high_freq_factor\": 5"), ("1e-05", "2e-05"),
     ] {
       let checkpoint = try TinyCheckpoint("mistral-llama3")
       try checkpoint.edit("config.json", old, new)
