@@ -103,7 +103,7 @@ let package = Package(
     .executableTarget(
       name: "forward-benchmarks",
       dependencies: [
-        "ReferenceModel", "Quantizers", "Tensors", "Threads",
+        "ReferenceModel", "Quantizers", "Tensors", "Threads", "ByteIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/Benchmarks/Forward"),

@@ -55,7 +55,8 @@ func formatError(_ comment: String, _ body: () throws -> Void) -> String {
       new: "\"rope_scaling\": {\"type\": \"spiral\"}", says: ["spiral"]),
     Edit(
       file: "config.json", old: "\"rope_theta\": 500000.0",
-      new: "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}", says: ["yarn", "not there yet"]),
+      new: "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}",
+      says: ["yarn", "not there yet"]),
     Edit(
       file: "config.json", old: "\"mlp_bias\": true",
       new: "\"mlp_bias\": true, \"is_causal\": false", says: ["causal"]),
