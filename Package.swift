@@ -28,6 +28,7 @@ let package = Package(
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
         "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
+        "verification/saved-reference.md",
         "verification/junit.xsd",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],

@@ -23,9 +23,9 @@ package struct ForwardBudget: Hashable, Sendable {
     }
   }
 
-  /// Bytes that the system, the allocator and the matrix library take besides.
+  /// Bytes that the allocator and the libraries take besides, once and per thread.
   static let slack: UInt64 = 24 << 20
-  static let slackPerThread: UInt64 = 12 << 20
+  static let slackPerThread = UInt64(MatrixLibrary.workspaceByteCountPerThread) + (1 << 20)
 
   /// - Parameters:
   ///   - models: one or two.

@@ -67,7 +67,7 @@ package struct ModelVerification: Sendable {
     }
     if options.candidate == nil, options.text == nil {
       throw OptionError(
-        option: "--text", found: "", problem: "without a candidate there is nothing else to do")
+        option: "--text", found: "", problem: "is needed: without a candidate there is nothing else to do")
     }
     if let count = options.chunkLimit, count < 1 {
       throw OptionError(option: "--chunks", found: "\(count)", problem: "takes 1 or more")
@@ -197,6 +197,9 @@ package struct ModelVerification: Sendable {
     result.warnings = warnings
     if saved != nil {
       result.reference.kind = .savedReference
+      result.warnings.append(
+        "the reference was saved in part: the divergence is a lower bound, and gates on it are lenient"
+      )
     }
     if let reference, let candidate {
       result.gates = ConfigurationComparison.differences(reference, candidate)
