@@ -57,7 +57,9 @@ private func failure(_ metadata: Metadata) -> String? {
 
 @Test func strangeVocabulariesEncodeWithoutTrapping() throws {
   let lacking = try TokenEncoder(
-    archive: archive { $0["tokenizer.ggml.merges"] = .array(.string(StringTable(["b a", "q", "x y", "a "]))) },
+    archive: archive {
+      $0["tokenizer.ggml.merges"] = .array(.string(StringTable(["b a", "q", "x y", "a "])))
+    },
     file: "x.gguf")
   // A merge to a text that is no token falls back to its letters; other bytes become nothing.
   #expect(lacking.encode("ba c", addsSpecial: true, parsesSpecial: true) == [1, 0])
@@ -96,14 +98,18 @@ func modelsWithUnknownHabitsAreRefused(_ member: String, _ field: String) throws
 @Test(arguments: [
   (#""normalizer": {"type": "NFC"}"#, "normalizer: found NFC"),
   (#""normalizer": {"type": "Replace", "pattern": {"Regex": "a"}, "content": "b"}"#, "expression"),
-  (#""pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "x+"}, "behavior": "Isolated"}, {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]}"#, "x+"),
+  (
+    #""pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "x+"}, "behavior": "Isolated"}, {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]}"#,
+    "x+"
+  ),
   (#""pre_tokenizer": {"type": "Whitespace"}"#, "Whitespace"),
 ])
 func stepsThatAreNotKnownAreRefused(_ member: String, _ message: String) throws {
   let folder = TemporaryFolder()
   folder.write(
     "tokenizer.json",
-    #"{\#(member), "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}"#)
+    #"{\#(member), "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}"#
+  )
   #expect {
     _ = try TokenEncoder(checkpoint: folder.path, vocabularySize: nil)
   } throws: {
@@ -112,7 +118,9 @@ func stepsThatAreNotKnownAreRefused(_ member: String, _ message: String) throws 
 }
 
 /// Every change of a byte is either refused or gives an encoder that works.
-@Test(arguments: ["models/llama2/tokenizer.model", "tokenizers/encoding/characters-prep/tokenizer.json"])
+@Test(arguments: [
+  "models/llama2/tokenizer.model", "tokenizers/encoding/characters-prep/tokenizer.json",
+])
 func changedFilesNeverTrap(_ fixture: String) throws {
   let original = try Fixtures.bytes(fixture)
   let name = fixture.split(separator: "/").last.map(String.init) ?? ""
