@@ -54,7 +54,9 @@ enum ByteLevelText {
   }
 
   /// Byte by code point, -1 where the code point is no letter of the alphabet.
-  private static let byteTable: [Int16] = (0..<0x144).map { bytes[UInt32($0)].map { Int16($0) } ?? -1 }
+  private static let byteTable: [Int16] = (0..<0x144).map {
+    bytes[UInt32($0)].map { Int16($0) } ?? -1
+  }
 
   /// Whether a tokenizer's `decoder` turns this alphabet into bytes.
   static func isDecoder(_ decoder: JSONValue?) -> Bool {
