@@ -67,7 +67,7 @@ package struct ModelVerification: Sendable {
     }
     if options.candidate == nil, options.text == nil {
       throw OptionError(
-        option: "--text", found: "", problem: "is needed: without a candidate there is nothing else to do")
+        option: "--text", found: "", problem: "is needed where there is no candidate to compare")
     }
     if let count = options.chunkLimit, count < 1 {
       throw OptionError(option: "--chunks", found: "\(count)", problem: "takes 1 or more")
