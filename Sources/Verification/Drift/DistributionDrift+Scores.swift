@@ -16,7 +16,7 @@ extension DistributionDrift {
   ///   - scores: position after position, chunk after chunk; not empty.
   ///   - chunkCount: chunks of equal length that they are of.
   ///   - hasCandidate: whether there is something to compare.
-  ///   - isFromSavedReference: whether the divergences are lower bounds.
+  ///   - isFromSavedReference: whether the divergences are estimates.
   ///
   /// Source: section "Figures" of formats/verification/README.md.
   package init(

@@ -50,7 +50,7 @@ extension VerificationResult {
     let reference = ReportFigure(
       label: "Perplexity of the reference", value: distribution.referencePerplexity.text)
     guard let comparison = distribution.comparison else { return [reference] }
-    let bound = comparison.isFromSavedReference ? "at least: the reference was saved in part" : ""
+    let bound = comparison.isFromSavedReference ? "estimated: the reference was saved in part" : ""
     let ratio = comparison.logPerplexityRatio
     return [
       reference,

@@ -130,7 +130,7 @@ public struct DistributionDrift: Sendable {
     /// Root mean square of the change of the right token's probability.
     public var probabilityShiftRMS: Estimate
     public var histogram: [HistogramBin]
-    /// Whether the divergence is a lower bound, from a saved reference's top tokens and tail.
+    /// Whether divergences of single positions are estimates, from what a saved reference keeps.
     public var isFromSavedReference: Bool
 
     public init(

@@ -33,12 +33,12 @@ package struct ForwardBudget: Hashable, Sendable {
   ///   - limit: most resident bytes.
   ///   - used: resident bytes now.
   ///   - threadCount: workers.
-  ///   - favouriteCount: logits that are kept per position.
+  ///   - keptCounts: what is kept per position for a saved reference.
   ///   - lookupCount: logits that are looked up per position.
   /// - Throws: `TooSmall` when not even one chunk fits.
   package init(
     models: [ReferenceModel], text: ScoringText, limit: UInt64, used: UInt64, threadCount: Int,
-    favouriteCount: Int, lookupCount: Int
+    keptCounts: SavedReference.KeptCounts?, lookupCount: Int
   ) throws(TooSmall) {
     func bytes(_ chunks: Int) -> Int {
       let tokens = chunks * text.contextLength
@@ -48,7 +48,7 @@ package struct ForwardBudget: Hashable, Sendable {
           models, tokenCount: tokens, contextLength: text.contextLength, threadCount: threadCount)
         + OutputStage.byteCount(
           positionCount: chunks * text.scoredPositions.count, modelCount: models.count,
-          threadCount: threadCount, favouriteCount: favouriteCount, lookupCount: lookupCount)
+          threadCount: threadCount, keptCounts: keptCounts, lookupCount: lookupCount)
     }
     let fixed = used + Self.slack + UInt64(threadCount) * Self.slackPerThread
     let needed = fixed + UInt64(bytes(1))

@@ -161,9 +161,10 @@ package struct ModelVerification: Sendable {
 
   private var models: [ReferenceModel] { [reference, candidate].compactMap { $0?.model } }
 
-  private var favouriteCount: Int {
-    options.savedReference == nil
-      ? 0 : min(options.favouriteCount, models[0].dimensions.vocabularySize)
+  /// What is kept per position; `nil` when no reference is saved.
+  private var keptCounts: SavedReference.KeptCounts? {
+    guard options.savedReference != nil else { return nil }
+    return SavedReference.KeptCounts(vocabularySize: models[0].dimensions.vocabularySize)
   }
 
   /// What the forward pass will take; `nil` without a text.
@@ -173,8 +174,8 @@ package struct ModelVerification: Sendable {
     guard let text else { return nil }
     return try ForwardBudget(
       models: models, text: text, limit: memoryLimit, used: ProcessMemory.residentByteCount,
-      threadCount: threadCount, favouriteCount: favouriteCount,
-      lookupCount: saved?.header.favouriteCount ?? 0)
+      threadCount: threadCount, keptCounts: keptCounts,
+      lookupCount: saved?.header.keptCounts.total ?? 0)
   }
 
   /// One line on what the run will read, for the user to know beforehand.
@@ -198,7 +199,7 @@ package struct ModelVerification: Sendable {
     if saved != nil {
       result.reference.kind = .savedReference
       result.warnings.append(
-        "the reference was saved in part: the divergence is a lower bound, and gates on it are lenient"
+        "the reference was saved in part: divergences of single positions are estimates"
       )
     }
     if let reference, let candidate {
@@ -210,7 +211,7 @@ package struct ModelVerification: Sendable {
     if let text, let budget {
       var run = ForwardRun(
         text: text, models: models, saved: saved, budget: budget, kernels: kernels,
-        threadCount: threadCount, writer: try writer(text), favouriteCount: favouriteCount,
+        threadCount: threadCount, writer: try writer(text), keptCounts: keptCounts,
         cancellation: cancellation, progress: progress)
       try run.run()
       result.protocolSettings = text.settings
@@ -245,12 +246,12 @@ package struct ModelVerification: Sendable {
   }
 
   private func writer(_ text: ScoringText) throws -> SavedReferenceWriter? {
-    guard let path = options.savedReference, let reference else { return nil }
+    guard let path = options.savedReference, let keptCounts, let reference else { return nil }
     return try SavedReferenceWriter(
       path,
       SavedReferenceHeader(
         text: text, vocabularySize: reference.model.dimensions.vocabularySize,
-        favouriteCount: favouriteCount,
+        keptCounts: keptCounts,
         vocabularyChecksum: VocabularyComparison.checksum(reference.encoder),
         side: reference.side))
   }

@@ -11,8 +11,6 @@ public struct VerificationOptions: Sendable {
   public var chunkLimit: Int?
   /// Where to store what later runs need of the reference.
   public var savedReference: String?
-  /// Logits that a saved reference keeps per scored position.
-  public var favouriteCount = 64
   public var comparesTensors = true
 
   public init(reference: String, candidate: String?) {

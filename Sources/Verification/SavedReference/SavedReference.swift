@@ -4,6 +4,27 @@ import ByteIO
 ///
 /// Source: formats/verification/saved-reference.md
 package struct SavedReference: Sendable {
+  /// Tokens that are kept per scored position.
+  package struct KeptCounts: Hashable, Sendable {
+    /// The most probable ones.
+    package var favourites: Int
+    /// Sampled from the others.
+    package var samples: Int
+
+    package init(favourites: Int, samples: Int) {
+      self.favourites = favourites
+      self.samples = samples
+    }
+
+    /// What is kept unless told otherwise; never more than there are.
+    package init(vocabularySize: Int) {
+      favourites = min(64, vocabularySize)
+      samples = min(32, vocabularySize - favourites)
+    }
+
+    var total: Int { favourites + samples }
+  }
+
   let file: PositionalFile
   let header: SavedReferenceHeader
   /// Where the first record lies.
@@ -21,7 +42,7 @@ package struct SavedReference: Sendable {
     var cursor = FileCursor(file)
     header = try SavedReferenceHeader(&cursor)
     recordOffset = cursor.offset
-    let recordBytes = UInt64(ReferenceRecord.byteCount(favouriteCount: header.favouriteCount))
+    let recordBytes = UInt64(ReferenceRecord.byteCount(header.keptCounts))
     // At most 2^24 chunks × 2^20 positions × 2^15 bytes: below 2^63.
     let end = recordOffset + UInt64(header.text.scoredPositionCount) * recordBytes
     guard file.byteCount == end + 4 else {
@@ -58,7 +79,7 @@ package struct SavedReference: Sendable {
 
   /// The records of some chunks.
   package func records(ofChunks chunks: Range<Int>) throws(FormatError) -> [ReferenceRecord] {
-    let recordBytes = ReferenceRecord.byteCount(favouriteCount: header.favouriteCount)
+    let recordBytes = ReferenceRecord.byteCount(header.keptCounts)
     let perChunk = text.scoredPositions.count
     let start = recordOffset + UInt64(chunks.lowerBound * perChunk * recordBytes)
     let bytes = try file.read(
@@ -69,7 +90,7 @@ package struct SavedReference: Sendable {
       let record = bytes.withUnsafeBytes {
         ReferenceRecord(
           UnsafeRawBufferPointer(rebasing: $0[(index * recordBytes)...]),
-          favouriteCount: header.favouriteCount)
+          header.keptCounts)
       }
       if let fault = record.fault(vocabularySize: vocabularySize) {
         throw FormatError(
@@ -87,18 +108,18 @@ package struct SavedReferenceWriter {
   private let file: OutputFile
   private var offset: UInt64 = 0
   private var checksum = CRC32()
-  private let favouriteCount: Int
+  private let keptCounts: SavedReference.KeptCounts
 
   package init(_ path: String, _ header: SavedReferenceHeader) throws(OutputError) {
     file = try OutputFile(path)
-    favouriteCount = header.favouriteCount
+    keptCounts = header.keptCounts
     try append(header.bytes)
   }
 
   package mutating func append(_ records: [ReferenceRecord]) throws(OutputError) {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(
-      records.count * ReferenceRecord.byteCount(favouriteCount: favouriteCount))
+      records.count * ReferenceRecord.byteCount(keptCounts))
     for record in records { record.append(to: &bytes) }
     try append(bytes)
   }

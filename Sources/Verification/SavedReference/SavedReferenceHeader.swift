@@ -10,8 +10,8 @@ import ByteIO
 ///         20      4  vocabulary size
 ///         24      4  favourite count  K, logits kept per scored position
 ///         28      4  beginning of text  token, −1 for none
-///         32      4  vocabulary checksum  CRC-32 of all tokens' bytes, see `VocabularyChecksum`
-///         36      4  0
+///         32      4  vocabulary checksum  CRC-32 of all tokens' bytes, see `VocabularyComparison`
+///         36      4  sample count     S, tokens sampled from the rest per scored position
 ///         40      8  tokens of the whole text
 ///         48      8  bytes of the whole text
 ///         56      8  bytes of the reference
@@ -29,11 +29,12 @@ package struct SavedReferenceHeader {
   static let chunkCounts = 1...(1 << 24)
   static let vocabularySizes = 1...(1 << 24)
   static let favouriteCounts = 1...4096
+  static let sampleCounts = 0...4096
   private static let textLimit: UInt32 = 1 << 16
 
   var text: ScoringText
   var vocabularySize: Int
-  var favouriteCount: Int
+  var keptCounts: SavedReference.KeptCounts
   var vocabularyChecksum: UInt32
   var side: VerificationResult.Side
 
@@ -43,12 +44,12 @@ package struct SavedReferenceHeader {
       withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
     add(Self.version)
-    for number in [text.contextLength, text.chunkCount, vocabularySize, favouriteCount] {
+    for number in [text.contextLength, text.chunkCount, vocabularySize, keptCounts.favourites] {
       add(UInt32(number))
     }
     add(text.beginningOfText ?? -1)
     add(vocabularyChecksum)
-    add(UInt32(0))
+    add(UInt32(keptCounts.samples))
     add(UInt64(text.tokenCount))
     add(UInt64(text.byteCount))
     add(side.byteCount)
@@ -64,12 +65,12 @@ package struct SavedReferenceHeader {
   }
 
   package init(
-    text: ScoringText, vocabularySize: Int, favouriteCount: Int, vocabularyChecksum: UInt32,
-    side: VerificationResult.Side
+    text: ScoringText, vocabularySize: Int, keptCounts: SavedReference.KeptCounts,
+    vocabularyChecksum: UInt32, side: VerificationResult.Side
   ) {
     self.text = text
     self.vocabularySize = vocabularySize
-    self.favouriteCount = favouriteCount
+    self.keptCounts = keptCounts
     self.vocabularyChecksum = vocabularyChecksum
     self.side = side
   }
@@ -91,10 +92,12 @@ package struct SavedReferenceHeader {
     let contextLength = try Self.count(&cursor, "context length", ScoringText.contextLengths)
     let chunkCount = try Self.count(&cursor, "chunk count", Self.chunkCounts)
     vocabularySize = try Self.count(&cursor, "vocabulary size", Self.vocabularySizes)
-    favouriteCount = try Self.count(&cursor, "favourite count", Self.favouriteCounts)
+    let favouriteCount = try Self.count(&cursor, "favourite count", Self.favouriteCounts)
     let bos: Int32 = try cursor.readInteger("beginning of text")
     vocabularyChecksum = try cursor.readInteger("vocabulary checksum")
-    _ = try cursor.readInteger("reserved", as: UInt32.self)
+    keptCounts = SavedReference.KeptCounts(
+      favourites: favouriteCount,
+      samples: try Self.count(&cursor, "sample count", Self.sampleCounts))
     let tokenCount = try Self.count(&cursor, "token count", 0...Int(Int32.max), UInt64.self)
     let byteCount = try Self.count(&cursor, "text bytes", 0...(1 << 50), UInt64.self)
     side = VerificationResult.Side(
