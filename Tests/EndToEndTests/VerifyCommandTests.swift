@@ -98,6 +98,98 @@ private func json(_ text: String) throws -> JSONValue {
     Command.ingot("verify", saved, candidate, "--text", text, "--progress", "none").status == 0)
 }
 
+/// Facts that differ are found without the original, too.
+@Test func savedReferenceKnowsHowTextsBegin() throws {
+  let folder = TemporaryFolder()
+  let saved = folder.file("llama3.reference")
+  let settings = ["--text", text, "--context", "128", "--chunks", "3", "--progress", "none"]
+  #expect(
+    Command.run([Command.ingot, "verify", llama3, "--save-reference", saved] + settings).status
+      == 0)
+  let wrong = folder.file("wrong.gguf")
+  let options = ["--override-kv", "tokenizer.ggml.bos_token_id=int:5"]
+  #expect(
+    Command.run([Command.ingot, "convert", llama3, "-o", wrong] + options).status == 0)
+  let result = Command.ingot("verify", saved, wrong)
+  #expect(result.status == 1, "\(result)")
+  #expect(!result.output.ranges(of: "same beginning of text").isEmpty, "\(result.output)")
+}
+
+/// No report and no saved reference takes the place of an input or of each other.
+@Test func outputsNeverReplaceInputs() throws {
+  let folder = TemporaryFolder()
+  let candidate = archive(folder, type: "Q8_0")
+  let own = folder.write("eval.txt", try PositionalFile.readAll(text, limit: 1 << 20))
+  let policy = folder.write("policy.json", "{\"max-mean-kld\": 1}")
+  let common = [
+    Command.ingot, "verify", llama3, candidate, "--text", own, "--policy", policy, "--context",
+    "128", "--chunks", "2", "--progress", "none",
+  ]
+  let names = folder.list()
+  for options in [
+    ["--json", candidate], ["--html", own], ["--markdown", policy],
+    ["--junit", llama3 + "/config.json"], ["--save-reference", llama3 + "/tokenizer.json"],
+    ["--json", folder.file("x"), "--html", folder.file("x")],
+    ["--json", folder.file("x"), "--save-reference", folder.file("x")],
+  ] {
+    let result = Command.run(common + options)
+    #expect(result.status == 64, "\(options): \(result)")
+    #expect(folder.list() == names, "\(options)")
+  }
+}
+
+/// One weights file stands for its folder, as it does for `convert`.
+@Test func singleWeightsFileIsAReference() throws {
+  let folder = TemporaryFolder()
+  let model = Fixtures.path("models/llama2")
+  let candidate = folder.file("q8.gguf")
+  #expect(Command.ingot("convert", model, "-o", candidate, "--type", "Q8_0").status == 0)
+  let result = Command.ingot(
+    "verify", model + "/model.safetensors", candidate, "--text", text, "--context", "64",
+    "--chunks", "4", "--progress", "none")
+  #expect(result.status == 0, "\(result)")
+}
+
+/// A tensor that only the reference has is missed, also where the archive would run without it.
+@Test func missingBiasesAreMissed() throws {
+  let biased = CheckpointVariant("llama2")
+  try biased.configure("attention_bias", "true")
+  let image = SafetensorsImage(try biased.original("model.safetensors"))
+  var tensors = try image.tensors
+  for tensor in tensors where tensor.name.contains("self_attn") {
+    let rows = tensor.shape[0]
+    tensors.append(
+      (
+        name: tensor.name.replacing(".weight", with: ".bias"), type: "F16", shape: [rows],
+        data: [UInt8](repeating: 0, count: rows * 2)
+      ))
+  }
+  biased.write("model.safetensors", SafetensorsImage(tensors).bytes)
+  let whole = biased.convert(["--type", "Q8_0"])
+  #expect(whole.status == 0, "\(whole)")
+  #expect(Command.ingot("verify", biased.path, biased.output).status == 0)
+  let bare = biased.folder.file("bare.gguf")
+  let model = Fixtures.path("models/llama2")
+  #expect(Command.ingot("convert", model, "-o", bare, "--type", "Q8_0").status == 0)
+  for (reference, candidate) in [(biased.path, bare), (model, biased.output)] {
+    let result = Command.ingot("verify", reference, candidate, "--no-tensors", "--text", text)
+    #expect(result.status == 65, "\(result)")
+    #expect(!result.error.ranges(of: "bias").isEmpty, "\(result.error)")
+  }
+}
+
+/// What one chunk says cannot be told from its text: no gate passes on it.
+@Test func gatesNeedMoreThanOneChunk() throws {
+  let folder = TemporaryFolder()
+  let candidate = archive(folder, type: "Q8_0")
+  for (chunks, status) in [("1", 1), ("4", 0)] as [(String, Int32)] {
+    let result = Command.ingot(
+      "verify", llama3, candidate, "--text", text, "--context", "128", "--chunks", chunks,
+      "--max-mean-kld", "0.1", "--progress", "none")
+    #expect(result.status == status, "\(result.output)")
+  }
+}
+
 /// Groups of chunks read the models again and change nothing but the time.
 @Test func memoryLimitChangesNoFigure() throws {
   let folder = TemporaryFolder()

@@ -19,11 +19,11 @@ package struct MatrixLibrary: Sendable {
 
   #if canImport(Accelerate)
     /// Accelerate starts threads of its own.
-    static let ownsThreads = true
+    package static let ownsThreads = true
     /// Always there.
     package static let shared: Result<MatrixLibrary, MatrixLibraryError> = .success(.init())
   #else
-    static let ownsThreads = false
+    package static let ownsThreads = false
 
     /// `cblas_sgemm`: order, two transpositions, rows, columns, inner length, factor, a, b, factor of
     /// what c holds, c, each matrix with its leading dimension.

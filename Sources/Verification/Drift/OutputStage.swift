@@ -64,7 +64,10 @@ final class OutputStage: @unchecked Sendable {
         LogitSelection.byteCount(
           positionCount: positionCount, limit: 2 * $0.favourites + $0.samples + 1)
       } ?? 0
-    return threadCount * (tile + sums + favourites) + sums + favourites + positionCount * 8
+    // Readings, targets and positions; of what is kept or looked up, records and their bytes too.
+    let perPosition = 160 + (keptCounts?.total ?? 0) * 40 + lookupCount * 40
+    return threadCount * (tile + sums + favourites) + sums + favourites
+      + positionCount * perPosition
       + positionCount * lookupCount * (MemoryLayout<Lookup>.stride + 4)
   }
 
@@ -93,6 +96,7 @@ final class OutputStage: @unchecked Sendable {
     switch extra {
     case .none, .keeping: break
     case .lookups(let tokens):
+      lookups.reserveCapacity(tokens.reduce(0) { $0 + $1.count })
       for (position, tokens) in tokens.enumerated() {
         for token in tokens {
           lookups.append(Lookup(token: token, position: position, slot: lookups.count))
@@ -130,7 +134,7 @@ final class OutputStage: @unchecked Sendable {
 
   /// Computes all logits once.
   func run(threadCount: Int) throws {
-    WorkerThreads.run(count: threadCount) { [self] worker in
+    WorkerThreads.run(count: MatrixLibrary.ownsThreads ? 1 : threadCount) { [self] worker in
       do {
         try work(worker)
       } catch {

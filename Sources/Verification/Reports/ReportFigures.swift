@@ -162,7 +162,9 @@ extension GateOutcome {
 
   var title: String { gate?.title ?? name }
   /// `at most` or `at least`.
-  var relation: String { gate?.isMinimum == true ? "at least" : "at most" }
+  var relation: String {
+    isEquality ? "equal to" : gate?.isMinimum == true ? "at least" : "at most"
+  }
   var valueText: String { text(value) }
   var boundText: String { text(bound) }
   var limitText: String {

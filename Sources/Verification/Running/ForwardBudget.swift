@@ -25,6 +25,8 @@ package struct ForwardBudget: Hashable, Sendable {
 
   /// Bytes that the allocator and the libraries take besides, once and per thread.
   static let slack: UInt64 = 24 << 20
+  /// A score, and the columns of figures and sorted copies that statistics make of them.
+  static let bytesPerScore = 120
   static let slackPerThread = UInt64(MatrixLibrary.workspaceByteCountPerThread) + (1 << 20)
 
   /// - Parameters:
@@ -50,7 +52,9 @@ package struct ForwardBudget: Hashable, Sendable {
           positionCount: chunks * text.scoredPositions.count, modelCount: models.count,
           threadCount: threadCount, keptCounts: keptCounts, lookupCount: lookupCount)
     }
-    let fixed = used + Self.slack + UInt64(threadCount) * Self.slackPerThread
+    let fixed =
+      used + Self.slack + UInt64(threadCount) * Self.slackPerThread
+      + UInt64(text.scoredPositionCount * Self.bytesPerScore)
     let needed = fixed + UInt64(bytes(1))
     guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }
     var low = 1

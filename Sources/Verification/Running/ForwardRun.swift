@@ -67,6 +67,7 @@ struct ForwardRun {
       try score(chunks, passes)
     }
     for model in models { try model.source.checkUnchanged() }
+    try saved?.file.checkUnchanged()
     try writer?.commit()
   }
 
@@ -118,13 +119,16 @@ struct ForwardRun {
       let place = chunks.lowerBound * text.scoredPositions.count + index
       throw notFinite(place, reading)
     }
-    if let records {
-      scores += zip(readings, records).enumerated().map { index, both in
-        let count = both.1.allTokens.count
-        return score(both.0, both.1, stage.lookedUp(index * count..<(index + 1) * count))
+    for (index, reading) in readings.enumerated() {
+      var score = score(reading)
+      if let record = records?[index] {
+        let count = record.tokenCount
+        score = self.score(reading, record, stage.lookedUp(index * count..<(index + 1) * count))
       }
-    } else {
-      scores += readings.map(score)
+      guard score.isFinite else {
+        throw notFinite(chunks.lowerBound * text.scoredPositions.count + index, reading)
+      }
+      scores.append(score)
     }
     if keptCounts != nil {
       try writer?.append(
@@ -161,7 +165,9 @@ struct ForwardRun {
   }
 
   private func notFinite(_ place: Int, _ reading: OutputStage.Reading) -> FormatError {
-    let isReference = !reading.pair.p.sum.isFinite || !reading.pair.p.maximum.isFinite
+    let isReference =
+      !reading.pair.p.sum.isFinite || !reading.pair.p.maximum.isFinite
+      || !reading.referenceTarget.isFinite
     let model = models.count == 1 || isReference ? models[0] : models[1]
     let (chunk, index) = place.quotientAndRemainder(dividingBy: text.scoredPositions.count)
     return FormatError(
@@ -171,6 +177,6 @@ struct ForwardRun {
           "a logit that is not finite, chunk \(chunk), position "
           + "\(text.scoredPositions.lowerBound + index)",
         allowed: "finite logits"),
-      advice: "run 'ingot check' on the archive")
+      advice: "its weights are damaged: 'ingot check' finds such numbers in an archive")
   }
 }

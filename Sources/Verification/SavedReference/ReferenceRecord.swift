@@ -35,6 +35,8 @@ package struct ReferenceRecord: Hashable, Sendable {
   package var favourites: [Entry]
   package var samples: [Entry]
 
+  var tokenCount: Int { favourites.count + samples.count }
+
   /// Tokens of favourites and samples.
   package var allTokens: [Int32] { (favourites + samples).map(\.token) }
 
@@ -99,6 +101,16 @@ package struct ReferenceRecord: Hashable, Sendable {
     }
     if !(0...1.001).contains(tailMass) { return "a tail mass of \(tailMass)" }
     if !(sampleThreshold < 100) { return "a sample threshold of \(sampleThreshold)" }
+    for (entry, next) in zip(favourites, favourites.dropFirst())
+    where entry.logProbability < next.logProbability {
+      return "favourites in no order"
+    }
+    func mass(_ entries: [Entry]) -> Double {
+      entries.reduce(0) { $0 + exp(Double($1.logProbability)) }
+    }
+    let total = mass(favourites) + Double(tailMass)
+    if !(abs(total - 1) <= 1e-3) { return "probabilities that add up to \(total)" }
+    if mass(samples) > Double(tailMass) + 1e-3 { return "samples that outweigh the tail" }
     return nil
   }
 

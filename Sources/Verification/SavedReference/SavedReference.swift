@@ -43,7 +43,7 @@ package struct SavedReference: Sendable {
     header = try SavedReferenceHeader(&cursor)
     recordOffset = cursor.offset
     let recordBytes = UInt64(ReferenceRecord.byteCount(header.keptCounts))
-    // At most 2^24 chunks × 2^20 positions × 2^15 bytes: below 2^63.
+    // At most 2^24 chunks × 2^19 positions × 2^17 bytes: below 2^63.
     let end = recordOffset + UInt64(header.text.scoredPositionCount) * recordBytes
     guard file.byteCount == end + 4 else {
       throw FormatError(
@@ -73,6 +73,8 @@ package struct SavedReference: Sendable {
   }
 
   package var text: ScoringText { header.text }
+  /// CRC-32 of the text's bytes.
+  package var textChecksum: UInt32 { header.textChecksum }
   package var side: VerificationResult.Side { header.side }
   package var vocabularySize: Int { header.vocabularySize }
   package var vocabularyChecksum: UInt32 { header.vocabularyChecksum }
@@ -110,8 +112,8 @@ package struct SavedReferenceWriter {
   private var checksum = CRC32()
   private let keptCounts: SavedReference.KeptCounts
 
-  package init(_ path: String, _ header: SavedReferenceHeader) throws(OutputError) {
-    file = try OutputFile(path)
+  package init(_ file: OutputFile, _ header: SavedReferenceHeader) throws(OutputError) {
+    self.file = file
     keptCounts = header.keptCounts
     try append(header.bytes)
   }
@@ -132,15 +134,7 @@ package struct SavedReferenceWriter {
   }
 
   private mutating func append(_ bytes: [UInt8]) throws(OutputError) {
-    var failure: OutputError?
-    bytes.withUnsafeBytes { bytes in
-      do throws(OutputError) {
-        try file.write(bytes, at: offset)
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
+    try file.write(bytes, at: offset)
     checksum.update(bytes)
     offset += UInt64(bytes.count)
   }

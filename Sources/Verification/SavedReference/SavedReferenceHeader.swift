@@ -17,7 +17,9 @@ import ByteIO
 ///         56      8  bytes of the reference
 ///         64      8  weights of the reference
 ///         72      8  bits per weight, F64
-///         80      …  path, kind, type of the reference, path of the text: u32 length, UTF-8
+///         80      4  text checksum    CRC-32 of the text's bytes
+///         84      4  0
+///         88      …  path, kind, type of the reference, path of the text: u32 length, UTF-8
 ///          …      …  tokens           i32 × context length × chunk count
 ///          …      …  records          one per scored position, see `SavedReference.Record`
 ///        end−4    4  checksum         CRC-32 of everything before
@@ -36,6 +38,7 @@ package struct SavedReferenceHeader {
   var vocabularySize: Int
   var keptCounts: SavedReference.KeptCounts
   var vocabularyChecksum: UInt32
+  var textChecksum: UInt32
   var side: VerificationResult.Side
 
   var bytes: [UInt8] {
@@ -55,6 +58,8 @@ package struct SavedReferenceHeader {
     add(side.byteCount)
     add(side.weightCount)
     add(side.bitsPerWeight.bitPattern)
+    add(textChecksum)
+    add(UInt32(0))
     for string in [side.path, side.kind.rawValue, side.type, text.path] {
       let utf8 = Array(string.utf8.prefix(Int(Self.textLimit)))
       add(UInt32(utf8.count))
@@ -66,12 +71,13 @@ package struct SavedReferenceHeader {
 
   package init(
     text: ScoringText, vocabularySize: Int, keptCounts: SavedReference.KeptCounts,
-    vocabularyChecksum: UInt32, side: VerificationResult.Side
+    vocabularyChecksum: UInt32, textChecksum: UInt32, side: VerificationResult.Side
   ) {
     self.text = text
     self.vocabularySize = vocabularySize
     self.keptCounts = keptCounts
     self.vocabularyChecksum = vocabularyChecksum
+    self.textChecksum = textChecksum
     self.side = side
   }
 
@@ -104,6 +110,8 @@ package struct SavedReferenceHeader {
       path: "", kind: .savedReference, byteCount: try cursor.readInteger("reference bytes"),
       weightCount: try cursor.readInteger("weights"),
       bitsPerWeight: try cursor.readFloat64("bits per weight"), type: "")
+    textChecksum = try cursor.readInteger("text checksum")
+    _ = try cursor.readInteger("reserved", as: UInt32.self)
     side.path = try Self.string(&cursor, "path")
     _ = try Self.string(&cursor, "kind")
     side.type = try Self.string(&cursor, "type")

@@ -80,11 +80,11 @@ private func write(_ path: String, chunkCount: Int = 3) throws -> [ReferenceReco
   let header = SavedReferenceHeader(
     text: text, vocabularySize: vocabularySize,
     keptCounts: .init(favourites: favouriteCount, samples: sampleCount),
-    vocabularyChecksum: 0x1234_5678,
+    vocabularyChecksum: 0x1234_5678, textChecksum: 0x9ABC_DEF0,
     side: VerificationResult.Side(
       path: "a model", kind: .checkpoint, byteCount: 99, weightCount: 42, bitsPerWeight: 16,
       type: "BF16"))
-  var writer = try SavedReferenceWriter(path, header)
+  var writer = try SavedReferenceWriter(OutputFile(path), header)
   try writer.append(Array(records.prefix(4)))
   try writer.append(Array(records.dropFirst(4)))
   try writer.commit()
@@ -143,6 +143,18 @@ private func write(_ path: String, chunkCount: Int = 3) throws -> [ReferenceReco
   #expect(broken { $0.tailMass = 1.5 } != nil)
   #expect(broken { $0.tailMass = .nan } != nil)
   #expect(broken { $0.sampleThreshold = .nan } != nil)
+  // No distribution: probabilities of next to nothing, or far too much.
+  #expect(
+    broken { record in
+      for index in record.favourites.indices { record.favourites[index].logProbability = -1000 }
+      record.tailMass = 0
+    } != nil)
+  #expect(broken { $0.tailMass = 0 } != nil)
+  #expect(broken { $0.favourites.swapAt(0, 5) } != nil)
+  #expect(
+    broken { record in
+      for index in record.samples.indices { record.samples[index].logProbability = -0.5 }
+    } != nil)
   #expect(broken { $0.sampleThreshold = .infinity } != nil)
 }
 
