@@ -29,8 +29,8 @@ struct GatherBox {
     }
     repeated = axes.filter { $0.fileStride == 0 && $0.count > 1 }
     var stepping = axes.filter { $0.fileStride != 0 && $0.count > 1 }
-    if let smallest = stepping.indices.min(by: { stepping[$0].fileStride < stepping[$1].fileStride })
-    {
+    if let smallest = stepping.indices.min(by: { stepping[$0].fileStride < stepping[$1].fileStride }
+    ) {
       inner = stepping.remove(at: smallest)
     } else {
       inner = Axis(count: 1, fileStride: width, memoryStride: width)

@@ -166,7 +166,9 @@ extension PickleReader {
       case .text(let key) = values[2], case .int(let elementCount) = values[4]
     else {
       let kinds = values.prefix(6).map { value in
-        if case .text(let text) = value { "\"\(printable(text.string, limit: 40))\"" } else {
+        if case .text(let text) = value {
+          "\"\(printable(text.string, limit: 40))\""
+        } else {
           value.kind
         }
       }
@@ -178,7 +180,8 @@ extension PickleReader {
     if values.count == 6 {
       guard case .none = values[5] else {
         throw error(
-          .unsupported(found: "a view of a storage, of torch before 0.4", allowed: "whole storages"),
+          .unsupported(
+            found: "a view of a storage, of torch before 0.4", allowed: "whole storages"),
           advice: "load and save the file with a newer torch")
       }
     }

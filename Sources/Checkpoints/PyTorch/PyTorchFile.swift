@@ -9,6 +9,7 @@ import Tensors
 /// Source: formats/pytorch.md
 package struct PyTorchFile: TensorSource {
   package let file: PositionalFile
+  package let form: PyTorchForm
   package let tensors: [TensorDescriptor]
   /// What the user should know about how the file was read.
   package let notes: [String]
@@ -28,7 +29,8 @@ package struct PyTorchFile: TensorSource {
   private init(_ file: PositionalFile) throws(FormatError) {
     self.file = file
     let content: PyTorchContent
-    switch try PyTorchForm(file) {
+    form = try PyTorchForm(file)
+    switch form {
     case .zip: content = try PyTorchContent(zip: file)
     case .legacy: content = try PyTorchContent(legacy: file)
     }
