@@ -34,6 +34,30 @@ public struct CRC32: Hashable, Sendable {
     bytes.withUnsafeBytes { update($0) }
   }
 
+  /// The checksum of two byte strings one after the other, from the checksum of each.
+  public static func joined(
+    _ first: UInt32, _ second: UInt32, secondByteCount: UInt64
+  ) -> UInt32 {
+    // Each further bit multiplies by x, so `n` bytes multiply by x to the power of 8n.
+    var (factor, square, rest) = (UInt32(1) << 31, UInt32(1) << 23, secondByteCount)
+    while rest > 0 {
+      if rest & 1 != 0 { factor = product(factor, square) }
+      square = product(square, square)
+      rest >>= 1
+    }
+    return product(factor, first) ^ second
+  }
+
+  /// Product of two polynomials modulo the checksum's; the highest bit is the coefficient of 1.
+  private static func product(_ a: UInt32, _ b: UInt32) -> UInt32 {
+    var (sum, power) = (UInt32(0), b)
+    for bit in (0..<32).reversed() {
+      if a >> UInt32(bit) & 1 != 0 { sum ^= power }
+      power = power & 1 != 0 ? power >> 1 ^ 0xEDB8_8320 : power >> 1
+    }
+    return sum
+  }
+
   /// Table `k` carries a byte past `k` more bytes.
   private static let tables: [UInt32] = {
     var tables = [UInt32](repeating: 0, count: 8 * 256)

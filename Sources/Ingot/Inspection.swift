@@ -4,7 +4,7 @@ import StrictJSON
 
 /// What headers say about a file or a checkpoint directory; no tensor data is read.
 public struct Inspection: Sendable {
-  /// `GGUF`, `safetensors` or `Hugging Face directory`.
+  /// `GGUF v3`, `safetensors`, `PyTorch zip`, `PyTorch legacy` or `Hugging Face directory`.
   public let format: String
   public let files: [String]
   /// Key-value pairs: an archive's metadata; empty for checkpoints.
@@ -31,6 +31,13 @@ public struct Inspection: Sendable {
       self.metadata = metadata
       tensors = file.tensors
       notes = []
+    case .pytorch:
+      let file = try PyTorchFile(path)
+      format = "PyTorch \(file.form)"
+      files = file.files
+      metadata = Metadata()
+      tensors = file.tensors
+      notes = file.notes
     case .directory:
       let directory = try CheckpointDirectory(path)
       format = "Hugging Face directory"

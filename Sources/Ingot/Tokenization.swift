@@ -25,10 +25,10 @@ public struct Tokenizer: Sendable {
     switch try InputKind(path) {
     case .archive: encoder = try TokenEncoder(archive: GGUFFile(path).metadata, file: path)
     case .directory: encoder = try TokenEncoder(checkpoint: path, vocabularySize: nil)
-    case .safetensors:
+    case .safetensors, .pytorch:
       throw FormatError(
         file: path, field: "tokenizer",
-        reason: .missing("a tokenizer: safetensors files hold tensors only"),
+        reason: .missing("a tokenizer: files of weights hold tensors only"),
         advice: "name the model's folder")
     }
   }

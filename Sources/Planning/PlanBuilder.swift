@@ -21,7 +21,7 @@ package func makePlan(
   let model =
     switch try InputKind(checkpoint) {
     case .archive: try InputModel(archive: checkpoint, recipe: recipe)
-    case .directory, .safetensors: try InputModel(checkpoint: checkpoint, recipe: recipe)
+    case .directory, .safetensors, .pytorch: try InputModel(checkpoint: checkpoint, recipe: recipe)
     }
   let builder = try PlanBuilder(model: model, recipe: recipe, output: output, version: version)
   let (plan, metadata) = try builder.build()

@@ -6,7 +6,7 @@ struct InspectCommand: ParsableCommand {
     commandName: "inspect",
     abstract: "Shows what the headers of a file or checkpoint say.",
     discussion: """
-      Reads safetensors files, GGUF archives (also the first of a split) and Hugging Face \
+      Reads safetensors and PyTorch files, GGUF archives (also the first of a split) and Hugging Face \
       directories; no tensor data is read.
 
       EXAMPLES

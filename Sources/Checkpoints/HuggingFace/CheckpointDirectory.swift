@@ -12,10 +12,10 @@ package struct CheckpointDirectory: TensorSource {
   /// What the user should know about how the directory was read.
   package let notes: [String]
   package let tensors: [TensorDescriptor]
-  private let shards: [SafetensorsFile]
+  private let shards: [any TensorSource]
 
-  package var files: [String] { shards.map(\.file.path) }
-  package var fileByteCounts: [UInt64] { shards.map(\.file.byteCount) }
+  package var files: [String] { shards.flatMap(\.files) }
+  package var fileByteCounts: [UInt64] { shards.flatMap(\.fileByteCounts) }
 
   /// Opens a directory, or one weights file with `config.json` beside it.
   ///
@@ -23,42 +23,50 @@ package struct CheckpointDirectory: TensorSource {
   ///
   /// - Throws: `FormatError`; `.fileNotFound` and `.missing` where something is not there.
   package init(_ path: String) throws(FormatError) {
-    if DirectoryListing.isFolder(path) || !path.hasSuffix(".safetensors") {
-      try self.init(folder: path, weights: nil)
+    guard DirectoryListing.exists(path) else {
+      throw FormatError(file: path, field: "file", reason: .fileNotFound)
+    }
+    if DirectoryListing.isFolder(path) {
+      try self.init(folder: path, weights: WeightFiles(folder: path, format: nil))
       return
     }
     let filePath = FilePath(path)
     let parent = filePath.removingLastComponent().string
     let folder = parent.isEmpty ? "." : parent
     let name = filePath.lastComponent?.string ?? path
-    guard DirectoryListing.exists(path) else {
-      throw FormatError(file: path, field: "file", reason: .fileNotFound)
-    }
+    if AdapterFiles.isOne(name) { throw AdapterFiles.error(path) }
+    let format = try WeightFormat(file: path)
     guard DirectoryListing.exists(DirectoryListing.join(folder, "config.json")) else {
       throw FormatError(
         file: folder, field: "config.json", reason: .missing("config.json beside the weights"))
     }
-    try self.init(folder: folder, weights: ShardNumber(name) == nil ? name : nil)
+    let isShard = ShardNumber(name, format) != nil
+    try self.init(
+      folder: folder,
+      weights: isShard
+        ? WeightFiles(folder: folder, format: format)
+        : WeightFiles(onlyName: name, format: format))
   }
 
-  private init(folder: String, weights: String?) throws(FormatError) {
+  private init(folder: String, weights weightFiles: WeightFiles) throws(FormatError) {
     path = folder
-    let weightFiles: WeightFiles
-    if let weights {
-      weightFiles = WeightFiles(onlyName: weights)
-    } else {
-      weightFiles = try WeightFiles(folder: folder)
-    }
-    notes = weightFiles.notes
-    var shards: [SafetensorsFile] = []
+    var notes = weightFiles.notes
+    var shards: [any TensorSource] = []
     var tensors: [TensorDescriptor] = []
     var shardOfTensor: [ExactString: Int] = [:]
     for (index, name) in weightFiles.names.enumerated() {
-      let shard = try SafetensorsFile(DirectoryListing.join(folder, name))
+      let shard: any TensorSource
+      switch weightFiles.format {
+      case .safetensors: shard = try SafetensorsFile(DirectoryListing.join(folder, name))
+      case .pytorch:
+        let file = try PyTorchFile(DirectoryListing.join(folder, name))
+        notes += file.notes.map { "\(printable(name, limit: 120)): \($0)" }
+        shard = file
+      }
       for var tensor in shard.tensors.sorted(by: { $0.name < $1.name }) {
         if let earlier = shardOfTensor.updateValue(index, forKey: tensor.name) {
           throw FormatError(
-            file: shard.file.path, field: printable(tensor.name.string, limit: 120),
+            file: shard.files[0], field: printable(tensor.name.string, limit: 120),
             reason: .duplicate("tensor, which \(weightFiles.names[earlier]) holds too"))
         }
         for region in tensor.regions.indices { tensor.regions[region].file = index }
@@ -68,6 +76,7 @@ package struct CheckpointDirectory: TensorSource {
     }
     self.shards = shards
     self.tensors = tensors
+    self.notes = notes
     try Self.checkIndex(weightFiles, shardOfTensor, folder: folder)
   }
 
@@ -76,7 +85,7 @@ package struct CheckpointDirectory: TensorSource {
     _ weightFiles: WeightFiles, _ shardOfTensor: [ExactString: Int], folder: String
   ) throws(FormatError) {
     guard let named = weightFiles.shardOfTensor else { return }
-    let index = DirectoryListing.join(folder, WeightFiles.indexName)
+    let index = DirectoryListing.join(folder, weightFiles.format.indexName)
     for (tensor, name) in named.sorted(by: { $0.key < $1.key }) {
       let field = "weight_map[\"\(printable(tensor.string, limit: 120))\"]"
       guard let shard = shardOfTensor[tensor] else {
@@ -116,13 +125,5 @@ package struct CheckpointDirectory: TensorSource {
 
   package func checkUnchanged() throws(FormatError) {
     for shard in shards { try shard.checkUnchanged() }
-  }
-}
-
-extension WeightFiles {
-  /// One file that the user named.
-  fileprivate init(onlyName name: String) {
-    names = [name]
-    shardOfTensor = nil
   }
 }

@@ -3,15 +3,15 @@ import StrictJSON
 
 /// Which files of a directory hold the checkpoint's weights.
 ///
-/// In this order: what `model.safetensors.index.json` names; `model.safetensors`; a complete set of
-/// `model-0000N-of-0000M.safetensors` (5 to 9 digits each). Everything else (`consolidated.safetensors`, `original/`) is
-/// another copy of the same weights and is left alone.
+/// Of the first family that is there, in this order: what `model.safetensors.index.json` names;
+/// `model.safetensors`; a complete set of `model-0000N-of-0000M.safetensors` (5 to 9 digits each);
+/// of PyTorch files likewise. Everything else (`consolidated.safetensors`, `original/`) is another
+/// copy of the same weights and is left alone.
 struct WeightFiles {
-  static let indexName = "model.safetensors.index.json"
-  static let singleName = "model.safetensors"
   /// Largest index that is read; the largest published ones stay below 1 MiB.
   static let indexByteCountLimit: UInt64 = 64 << 20
 
+  let format: WeightFormat
   /// Plain file names in the order of their bytes.
   var names: [String]
   /// Shard of each tensor, where an index says so.
@@ -19,25 +19,52 @@ struct WeightFiles {
   /// What was left alone, for the user.
   var notes: [String] = []
 
-  init(folder: String) throws(FormatError) {
+  /// One file that the user named.
+  init(onlyName name: String, format: WeightFormat) {
+    self.format = format
+    names = [name]
+  }
+
+  /// - Parameters:
+  ///   - folder: the checkpoint's directory.
+  ///   - wanted: the family that the user named a shard of; `nil` for the first that is there.
+  /// - Throws: `FormatError` when there is none, or not all of it.
+  init(folder: String, format wanted: WeightFormat?) throws(FormatError) {
     let present = try DirectoryListing.names(in: folder)
-    let candidates = present.filter { $0.hasSuffix(".safetensors") }
+    let usable = WeightFormat.allCases.filter { format in
+      present.contains { name in
+        name == format.indexName || name == format.singleName || ShardNumber(name, format) != nil
+      }
+    }
+    guard let format = wanted ?? usable.first else {
+      throw Self.nothingUsable(folder: folder, present: present)
+    }
+    self.format = format
     // A dangling index link is an error of its own and no reason to look further.
-    if present.contains(Self.indexName) {
-      let map = try Self.readIndex(DirectoryListing.join(folder, Self.indexName))
+    if present.contains(format.indexName) {
+      let map = try Self.readIndex(DirectoryListing.join(folder, format.indexName))
       shardOfTensor = map
       names = Set(map.values.map { ExactString($0) }).sorted().map(\.string)
-      try Self.checkPresent(names, folder: folder, present: present)
-    } else if present.contains(Self.singleName) {
-      names = [Self.singleName]
+      try Self.checkPresent(names, format, folder: folder, present: present)
+    } else if present.contains(format.singleName) {
+      names = [format.singleName]
     } else {
-      names = try Self.numberedShards(candidates, folder: folder, present: present)
+      names = try Self.numberedShards(format, folder: folder, present: present)
+    }
+    if usable.count > 1 {
+      notes.append("the folder holds the weights in two formats: \(format.rawValue) is read")
     }
     let used = Set(names)
-    let ignored = candidates.filter { !used.contains($0) }
+    let ignored = Self.candidates(present).filter { !used.contains($0) }
     if !ignored.isEmpty {
       notes.append("ignored: " + printable(ignored.joined(separator: ", ")))
     }
+  }
+
+  /// Names that weights may have.
+  private static func candidates(_ present: [String]) -> [String] {
+    let suffixes = WeightFormat.allCases.flatMap(\.suffixes)
+    return present.filter { name in suffixes.contains { name.hasSuffix($0) } }
   }
 
   /// Reads `weight_map`: tensor name to plain file name.
@@ -83,11 +110,11 @@ struct WeightFiles {
 
   /// Shards numbered from 1 to the total that every one of them states.
   private static func numberedShards(
-    _ candidates: [String], folder: String, present: [String]
+    _ format: WeightFormat, folder: String, present: [String]
   ) throws(FormatError) -> [String] {
-    let shards = candidates.compactMap { name in ShardNumber(name).map { (name, $0) } }
+    let shards = present.compactMap { name in ShardNumber(name, format).map { (name, $0) } }
     guard let total = shards.first?.1.total else {
-      throw nothingUsable(folder: folder, candidates: candidates, present: present)
+      throw nothingUsable(folder: folder, present: present)
     }
     if let (name, number) = shards.first(where: { $0.1.total != total }) {
       throw FormatError(
@@ -115,9 +142,9 @@ struct WeightFiles {
     return shards.map(\.0)
   }
 
-  private static func checkPresent(_ names: [String], folder: String, present: [String])
-    throws(FormatError)
-  {
+  private static func checkPresent(
+    _ names: [String], _ format: WeightFormat, folder: String, present: [String]
+  ) throws(FormatError) {
     for name in names {
       let path = DirectoryListing.join(folder, name)
       if DirectoryListing.exists(path) { continue }
@@ -126,7 +153,7 @@ struct WeightFiles {
         file: path, field: "file",
         reason: .missing(
           isLink
-            ? "the file that this link points to" : "this shard, which \(indexName) names"),
+            ? "the file that this link points to" : "this shard, which \(format.indexName) names"),
         advice: unfinishedAdvice(present + (isLink ? [".incomplete"] : [])))
     }
   }
@@ -136,35 +163,56 @@ struct WeightFiles {
       ? "the download is not finished" : "download the checkpoint again"
   }
 
-  private static func nothingUsable(folder: String, candidates: [String], present: [String])
-    -> FormatError
-  {
-    var found = candidates
-    found += present.filter { name in
-      [".bin", ".pth", ".pt", ".gguf", ".incomplete"].contains { name.hasSuffix($0) }
-    }
+  private static func nothingUsable(folder: String, present: [String]) -> FormatError {
+    if present.contains(where: AdapterFiles.isOne) { return AdapterFiles.error(folder) }
+    let candidates = candidates(present)
+    let found =
+      candidates
+      + present.filter { name in [".gguf", ".incomplete"].contains { name.hasSuffix($0) } }
     let what = found.isEmpty ? "none" : printable(found.joined(separator: ", "), limit: 200)
+    let wanted = WeightFormat.allCases.map { format in
+      let (prefix, suffix) = format.shardAffixes
+      return "\(format.singleName), \(format.indexName) or \(prefix)00001-of-0000N\(suffix)"
+    }
+    var advice: String?
+    if candidates.count == 1, found.count == 1 {
+      advice =
+        "to use it, name the file itself: \(printable(DirectoryListing.join(folder, found[0])))"
+    } else if present.contains(where: { $0.hasSuffix(".incomplete") }) {
+      advice = unfinishedAdvice(present)
+    }
     return FormatError(
       file: folder, field: "weights",
-      reason: .missing(
-        "\(singleName), \(indexName) or model-00001-of-0000N.safetensors (weight files found: \(what))"
-      ),
-      advice: candidates.count == 1 && found.count == 1
-        ? "to use it, name the file itself: \(printable(DirectoryListing.join(folder, found[0])))"
-        : found.contains { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") || $0.hasSuffix(".pt") }
-          ? "PyTorch files are not read yet: download the safetensors files of this model" : nil)
+      reason: .missing("\(wanted.joined(separator: ", ")) (weight files found: \(what))"),
+      advice: advice)
   }
 }
 
-/// The numbers in `model-00001-of-00002.safetensors`.
+/// Files of an adapter (LoRA): differences to a model that is somewhere else.
+enum AdapterFiles {
+  static func isOne(_ name: String) -> Bool {
+    name == "adapter_config.json" || name.hasPrefix("adapter_model.")
+  }
+
+  static func error(_ path: String) -> FormatError {
+    FormatError(
+      file: path, field: "weights",
+      reason: .unsupported(
+        found: "an adapter (LoRA), which holds only differences to a base model",
+        allowed: "whole models"),
+      advice: "merge it into its base model first: in Python with peft, "
+        + "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(folder)")
+  }
+}
+
+/// The numbers in `model-00001-of-00002.safetensors` or `pytorch_model-00001-of-00002.bin`.
 struct ShardNumber {
   var number: Int
   var total: Int
 
   /// Takes a file name apart; `nil` when it is not the name of a shard.
-  init?(_ name: String) {
-    let prefix = "model-"
-    let suffix = ".safetensors"
+  init?(_ name: String, _ format: WeightFormat) {
+    let (prefix, suffix) = format.shardAffixes
     guard name.hasPrefix(prefix), name.hasSuffix(suffix),
       name.utf8.count > prefix.utf8.count + suffix.utf8.count
     else { return nil }

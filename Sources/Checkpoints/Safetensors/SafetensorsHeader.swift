@@ -36,7 +36,7 @@ package struct SafetensorsHeader: Sendable {
   /// - Throws: `FormatError` for every rule that the file breaks.
   package init(_ file: PositionalFile) throws(FormatError) {
     var cursor = FileCursor(file, windowByteCount: 64)
-    try Self.refuseGitPointer(file)
+    try file.refuseGitPointer()
     let headerByteCount: UInt64 = try cursor.readInteger("header length")
     guard headerByteCount <= Self.byteCountLimit else {
       throw cursor.error(
@@ -75,18 +75,6 @@ package struct SafetensorsHeader: Sendable {
             file: 0, fileOffset: dataStart + entry.begin, byteCount: Int(entry.end - entry.begin))
         ])
     }
-  }
-
-  /// A clone without git-lfs holds short text files in place of the weights.
-  private static func refuseGitPointer(_ file: PositionalFile) throws(FormatError) {
-    let mark = Array("version https://git-lfs".utf8)
-    guard file.byteCount >= UInt64(mark.count),
-      try file.read(at: 0, count: mark.count, field: "header length") == mark
-    else { return }
-    throw FormatError(
-      file: file.path, fileOffset: 0, field: "file",
-      reason: .malformed("is a git-lfs pointer, not the weights"),
-      advice: "run `git lfs pull` in the checkpoint's directory")
   }
 
   private static func readMetadata(_ reader: inout JSONReader) throws(FormatError)

@@ -1,4 +1,5 @@
 import ByteIO
+import Checkpoints
 import SystemPackage
 
 #if canImport(Glibc)
@@ -11,7 +12,7 @@ import SystemPackage
 
 /// What a CHECKPOINT argument is, by its content and not by its name.
 package enum InputKind: Sendable {
-  case archive, safetensors, directory
+  case archive, safetensors, pytorch, directory
 
   package init(_ path: String) throws(FormatError) {
     var status = stat()
@@ -30,23 +31,22 @@ package enum InputKind: Sendable {
       }
       throw failure
     }
-    let magic = try file.read(at: 0, count: Int(min(16, file.byteCount)), field: "magic")
+    try file.refuseGitPointer()
+    let magicByteCount = min(UInt64(WeightFormat.magicByteCount), file.byteCount)
+    let magic = try file.read(at: 0, count: Int(magicByteCount), field: "magic")
     if magic.starts(with: Array("GGUF".utf8)) {
       self = .archive
-    } else if magic.count >= 9, magic[8] == UInt8(ascii: "{") {
-      self = .safetensors
-    } else if magic.starts(with: Array("version https://".utf8)) {
-      throw FormatError(
-        file: path, fileOffset: 0, field: "magic",
-        reason: .unsupported(
-          found: "a git-lfs pointer, not the file itself", allowed: "its content"),
-        advice: "run 'git lfs pull' in that folder")
-    } else {
+      return
+    }
+    switch WeightFormat(magic: magic) {
+    case .safetensors: self = .safetensors
+    case .pytorch: self = .pytorch
+    case nil:
       throw FormatError(
         file: path, fileOffset: 0, field: "magic",
         reason: .unsupported(
           found: "bytes of no known format",
-          allowed: "GGUF, safetensors, or a Hugging Face directory"))
+          allowed: "GGUF, safetensors, a file of torch.save, or a Hugging Face directory"))
     }
   }
 }

@@ -24,7 +24,7 @@ package struct OpenedModel: Sendable {
       encoder = try TokenEncoder(archive: metadata, file: path)
       fileType = metadata["general.file_type"]?.int.flatMap { UInt32(exactly: $0) }
       recipe = metadata["ingot.recipe"]?.string.map { printable($0, limit: 40) }
-    case .directory, .safetensors:
+    case .directory, .safetensors, .pytorch:
       kind = .checkpoint
       model = try ReferenceModel(checkpoint: path)
       encoder = try TokenEncoder(

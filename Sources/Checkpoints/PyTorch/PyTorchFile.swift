@@ -1,0 +1,133 @@
+import ByteIO
+import Tensors
+
+/// One file of `torch.save` as a source of tensors; nothing in it is ever executed.
+///
+/// Both forms are read: the ZIP archive that torch writes since 1.6, and the older one. Strides,
+/// offsets, shared and expanded storages are honoured: every tensor is delivered row-major.
+///
+/// Source: formats/pytorch.md
+package struct PyTorchFile: TensorSource {
+  package let file: PositionalFile
+  package let form: PyTorchForm
+  package let tensors: [TensorDescriptor]
+  /// What the user should know about how the file was read.
+  package let notes: [String]
+  private let views: [ExactString: StorageView]
+  private let checks: RecordChecks
+
+  package var files: [String] { [file.path] }
+  package var fileByteCounts: [UInt64] { [file.byteCount] }
+
+  /// Opens the file and reads the names, shapes and places of its tensors; no weight is read.
+  ///
+  /// - Throws: `FormatError` for everything that is no plain dictionary of tensors.
+  package init(_ path: String) throws(FormatError) {
+    try self.init(PositionalFile(path))
+  }
+
+  private init(_ file: PositionalFile) throws(FormatError) {
+    self.file = file
+    let content: PyTorchContent
+    form = try PyTorchForm(file)
+    switch form {
+    case .zip: content = try PyTorchContent(zip: file)
+    case .legacy: content = try PyTorchContent(legacy: file)
+    }
+    let dictionary = try StateDictionary(content.root, content.heap, file: file.path)
+    var tensors: [TensorDescriptor] = []
+    var views: [ExactString: StorageView] = [:]
+    tensors.reserveCapacity(dictionary.tensors.count)
+    for (name, tensor) in dictionary.tensors {
+      let record = content.records[tensor.storage]
+      let view = StorageView(tensor, record: tensor.storage, recordOffset: record.fileOffset)
+      views[name] = view
+      tensors.append(
+        TensorDescriptor(
+          name: name, shape: tensor.shape, type: tensor.type,
+          regions: [.init(file: 0, fileOffset: view.fileOffset, byteCount: view.spanByteCount)]))
+    }
+    self.tensors = tensors
+    self.views = views
+    notes = dictionary.notes
+    checks = RecordChecks(content.records)
+  }
+
+  package func read(
+    _ tensor: TensorDescriptor, at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    precondition(byteOffset >= 0 && byteOffset <= tensor.byteCount - buffer.count)
+    guard let view = views[tensor.name] else { preconditionFailure("no tensor \(tensor.name)") }
+    try view.read(file, at: byteOffset, into: buffer, field: tensor.name.string)
+    if view.isContiguous {
+      let start = view.fileOffset - checks.records[view.record].fileOffset
+      checks.update(view.record, at: start + UInt64(byteOffset), UnsafeRawBufferPointer(buffer))
+    } else {
+      checks.touch(view.record)
+    }
+  }
+
+  package func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {
+    guard let view = views[tensor.name], view.isContiguous else { return }
+    file.prefetch(at: view.fileOffset + UInt64(byteOffset), byteCount: byteCount)
+  }
+
+  /// Throws when the file was changed, or when a record that was read has another checksum than
+  /// the file's directory says.
+  package func checkUnchanged() throws(FormatError) {
+    try checks.finish(file)
+    try file.checkUnchanged()
+  }
+}
+
+/// What both forms of the file come down to.
+struct PyTorchContent {
+  var root: PickleValue
+  var heap: PickleHeap
+  /// One per storage of the heap.
+  var records: [StorageRecord]
+}
+
+/// The two forms that `torch.save` writes.
+package enum PyTorchForm: Sendable {
+  case zip, legacy
+
+  /// Bytes at the start of a file that tell its form.
+  package static let magicByteCount = 262
+
+  /// The form that a file's first bytes look like; `nil` for anything else.
+  package init?(magic: [UInt8]) {
+    if magic.starts(with: [0x50, 0x4B, 3, 4]) || magic.starts(with: [0x50, 0x4B, 5, 6]) {
+      self = .zip
+    } else if magic.count >= 2, magic[0] == PickleOpcode.PROTO.rawValue, magic[1] < 16 {
+      self = .legacy
+    } else if Self.isTar(magic) {
+      self = .legacy
+    } else {
+      return nil
+    }
+  }
+
+  private static func isTar(_ magic: [UInt8]) -> Bool {
+    magic.count >= magicByteCount && magic[257...].starts(with: Array("ustar".utf8))
+  }
+
+  fileprivate init(_ file: PositionalFile) throws(FormatError) {
+    try file.refuseGitPointer()
+    let magic = try file.read(at: 0, count: Int(min(UInt64(Self.magicByteCount), file.byteCount)))
+    guard !Self.isTar(magic) else {
+      throw FormatError(
+        file: file.path, fileOffset: 257, field: "file",
+        reason: .unsupported(
+          found: "a tar archive, as torch before 0.1.10 saved", allowed: "the forms since then"),
+        advice: "load it with torch and save it again")
+    }
+    guard let form = PyTorchForm(magic: magic) else {
+      throw FormatError(
+        file: file.path, fileOffset: 0, field: "file",
+        reason: .unsupported(found: "no file of torch.save", allowed: "a ZIP archive or a pickle"),
+        advice: "the file may not be downloaded completely")
+    }
+    self = form
+  }
+}

@@ -1,0 +1,127 @@
+import ByteIO
+
+/// One storage's bytes in a file.
+struct StorageRecord: Sendable {
+  /// As errors name it.
+  var name: String
+  var fileOffset: UInt64
+  var byteCount: UInt64
+  /// `nil` where the file has none.
+  var crc32: UInt32?
+}
+
+/// Compares the checksums of the records that were read, at the cost of no second reading.
+///
+/// Threads read pieces of a record in any order. The checksum of each piece is taken as it goes by
+/// and joined to its neighbours', so that a record which was read whole needs nothing more; what
+/// is missing of a record that was read in part, or entry by entry, is read at the end.
+final class RecordChecks: Sendable {
+  private struct Piece: Sendable {
+    var start: UInt64
+    var end: UInt64
+    var crc32: UInt32
+  }
+
+  let records: [StorageRecord]
+  /// Pieces of each record in their order, without overlap or neighbours; `nil` if none was read.
+  private let pieces: Guarded<[[Piece]?]>
+
+  init(_ records: [StorageRecord]) {
+    self.records = records
+    pieces = Guarded([[Piece]?](repeating: nil, count: records.count))
+  }
+
+  /// Notes that something of a record was read.
+  func touch(_ record: Int) {
+    guard records[record].crc32 != nil else { return }
+    pieces.withLock { pieces in if pieces[record] == nil { pieces[record] = [] } }
+  }
+
+  /// Takes in bytes that were read from `offset` in the record on.
+  func update(_ record: Int, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
+    guard records[record].crc32 != nil, !bytes.isEmpty else { return }
+    let end = offset + UInt64(bytes.count)
+    let isNew = pieces.withLock { pieces in
+      let known = pieces[record] ?? []
+      pieces[record] = known
+      return Self.place(of: offset, end, in: known) != nil
+    }
+    guard isNew else { return }
+    var crc = CRC32()
+    crc.update(bytes)
+    let piece = Piece(start: offset, end: end, crc32: crc.value)
+    pieces.withLock { pieces in
+      guard var list = pieces[record], let place = Self.place(of: offset, end, in: list) else {
+        return
+      }
+      // Not copied: the array has one owner while it is changed.
+      pieces[record] = nil
+      list.insert(piece, at: place)
+      Self.join(&list, place)
+      if place > 0 { Self.join(&list, place - 1) }
+      pieces[record] = list
+    }
+  }
+
+  /// Where a piece belongs; `nil` when something of it is there already.
+  private static func place(of start: UInt64, _ end: UInt64, in list: [Piece]) -> Int? {
+    var (low, high) = (0, list.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if list[middle].start < start { low = middle + 1 } else { high = middle }
+    }
+    if low > 0, list[low - 1].end > start { return nil }
+    if low < list.count, list[low].start < end { return nil }
+    return low
+  }
+
+  /// Makes one of two pieces that touch.
+  private static func join(_ list: inout [Piece], _ index: Int) {
+    guard index + 1 < list.count, list[index].end == list[index + 1].start else { return }
+    let second = list.remove(at: index + 1)
+    list[index].crc32 = CRC32.joined(
+      list[index].crc32, second.crc32, secondByteCount: second.end - second.start)
+    list[index].end = second.end
+  }
+
+  /// Throws for the first record of which something was read and whose checksum is another.
+  func finish(_ file: PositionalFile) throws(FormatError) {
+    let read = pieces.withLock { $0 }
+    for (record, pieces) in zip(records, read) {
+      guard let pieces, let expected = record.crc32 else { continue }
+      let found: UInt32
+      if pieces.count == 1, pieces[0].start == 0, pieces[0].end == record.byteCount {
+        found = pieces[0].crc32
+      } else {
+        found = try file.crc32(at: record.fileOffset, byteCount: record.byteCount)
+      }
+      guard found == expected else {
+        throw file.checksumError(record, found: found, expected: expected)
+      }
+    }
+  }
+}
+
+extension PositionalFile {
+  /// Checksum of a range, read piece by piece.
+  func crc32(at offset: UInt64, byteCount: UInt64) throws(FormatError) -> UInt32 {
+    var crc = CRC32()
+    var done: UInt64 = 0
+    while done < byteCount {
+      let count = min(1 << 18, byteCount - done)
+      crc.update(try read(at: offset + done, count: Int(count), field: "zip.data"))
+      done += count
+    }
+    return crc.value
+  }
+
+  func checksumError(_ record: StorageRecord, found: UInt32, expected: UInt32) -> FormatError {
+    func hex(_ value: UInt32) -> String { "0x" + String(value, radix: 16) }
+    return FormatError(
+      file: path, fileOffset: record.fileOffset,
+      field: "zip entry \(printable(record.name, limit: 120))",
+      reason: .inconsistent(
+        "its bytes have the checksum \(hex(found)), the directory says \(hex(expected))"),
+      advice: "the file is damaged: download it again")
+  }
+}
