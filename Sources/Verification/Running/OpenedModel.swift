@@ -1,4 +1,5 @@
 import ByteIO
+import Checkpoints
 import GGUF
 import Planning
 import ReferenceModel
@@ -28,7 +29,8 @@ package struct OpenedModel: Sendable {
       kind = .checkpoint
       model = try ReferenceModel(checkpoint: path)
       encoder = try TokenEncoder(
-        checkpoint: path, vocabularySize: model.dimensions.vocabularySize)
+        checkpoint: MetaDirectory.folder(of: path) ?? path,
+        vocabularySize: model.dimensions.vocabularySize)
     }
     let tensors = model.source.tensors
     let byteCount = tensors.reduce(0) { $0 + UInt64($1.byteCount) }
