@@ -67,7 +67,7 @@ struct TokenizerAssembly {
       tokenizerFile = try TokenizerFile(json, readsVocabulary: false)
     }
     var special = try specialTokens(tokenizerFile, count: result.tokenCount)
-    if directory.metaParameters != nil { special.setMetaDefaults(vocabulary) }
+    if directory.metaParameters != nil { special.setMetaDefaults(vocabulary, isByteLevel: false) }
     try write(special, normalizer: tokenizerFile?.normalizer)
   }
 
@@ -79,7 +79,7 @@ struct TokenizerAssembly {
     write(vocabulary, model: "gpt2", preTokenizer: options.preTokenizer ?? RankedTokens.preTokenizer)
     result.entries["tokenizer.ggml.merges"] = .array(.string(ranked.pairs().merges))
     var special = try specialTokens(nil, count: result.tokenCount)
-    special.setMetaDefaults(vocabulary)
+    special.setMetaDefaults(vocabulary, isByteLevel: true)
     try write(special, normalizer: nil)
   }
 

@@ -92,7 +92,7 @@ extension TokenEncoder {
     }
     var special = try SpecialTokens(
       file: nil, directory: files, tokenCount: vocabulary.tokens.count, notes: &notes)
-    special.setMetaDefaults(vocabulary)
+    special.setMetaDefaults(vocabulary, isByteLevel: true)
     var encoding = CheckpointEncoding(
       model: .byteLevel(
         ByteLevelEncoder(

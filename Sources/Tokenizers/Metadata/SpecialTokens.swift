@@ -41,7 +41,7 @@ struct SpecialTokens {
 
   /// Sets what Meta's own programs do, where no other file says something: a prompt starts with the
   /// beginning of text and has no token at its end.
-  mutating func setMetaDefaults(_ vocabulary: Vocabulary) {
+  mutating func setMetaDefaults(_ vocabulary: Vocabulary, isByteLevel: Bool) {
     let texts = [
       ("bos", ["<|begin_of_text|>", "<s>"]), ("eos", ["<|end_of_text|>", "</s>"]),
       ("eot", ["<|eot_id|>"]), ("eom", ["<|eom_id|>"]),
@@ -53,7 +53,10 @@ struct SpecialTokens {
       }
       if let found { setDefault(role, found) }
     }
-    for (role, isAdded) in [("bos", true), ("eos", false)] where self.isAdded(role) == nil {
+    var additions = [("bos", true), ("eos", false)]
+    // As for the same tokenizer's `tokenizer.json`, whose template says so.
+    if isByteLevel { additions.append(("sep", false)) }
+    for (role, isAdded) in additions where self.isAdded(role) == nil {
       setAddition(role, isAdded)
     }
   }
