@@ -26,7 +26,7 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
+        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
         "verification/junit.xsd",
@@ -35,6 +35,7 @@ let package = Package(
       resources: [
         .embedInCode("architectures/architectures.tsv"),
         .embedInCode("architectures/llama.tsv"),
+        .embedInCode("architectures/meta-llama.tsv"),
         .embedInCode("checks/archive-keys.tsv"),
         .embedInCode("checks/archive-tensors.tsv"),
         .embedInCode("mixes/mixes.tsv"),
@@ -43,6 +44,7 @@ let package = Package(
         .embedInCode("mixes/model-classes.tsv"),
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
+        .embedInCode("tokenizers/meta-special-tokens.tsv"),
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
         .embedInCode("verification/error-bands.tsv"),
         .embedInCode("verification/policies.tsv"),
@@ -142,7 +144,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),
+      dependencies: [
+        "Ingot", "Checkpoints", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

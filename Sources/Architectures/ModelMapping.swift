@@ -137,7 +137,8 @@ private struct Matcher {
         throw error(
           tensor,
           .inconsistent(
-            "belongs to layer \(layer), but num_hidden_layers is \(configuration.layerCount)"))
+            "belongs to layer \(layer), but \(configuration.modelClass.layerCountName) is "
+              + "\(configuration.layerCount)"))
       }
       let shape = match.rule.shape(configuration)
       guard tensor.shape == shape else {

@@ -4,21 +4,20 @@ import Checkpoints
 import Tensors
 
 extension ReferenceModel {
-  /// Opens a Hugging Face directory, or one weights file with `config.json` beside it.
+  /// Opens a directory of Hugging Face or of Meta, or a weights file with its configuration beside
+  /// it.
   ///
   /// - Throws: `FormatError` for everything that is missing, contradictory or not known.
   package init(checkpoint path: String) throws {
+    if let folder = try MetaDirectory.folder(of: path) {
+      try self.init(meta: folder)
+      return
+    }
     let directory = try CheckpointDirectory(path)
     let file = directory.path(of: "config.json")
     let configuration = try ModelConfiguration(file: file)
     try Self.refuseUnsupported(configuration)
-    let dimensions = ForwardDimensions(
-      layerCount: configuration.layerCount, embeddingLength: configuration.embeddingLength,
-      feedForwardLength: configuration.feedForwardLength, headCount: configuration.headCount,
-      headCountKV: configuration.headCountKV, headDimension: configuration.headDimension,
-      vocabularySize: configuration.vocabularySize,
-      normEpsilon: Float(configuration.rmsEpsilon ?? 1e-6),
-      contextLength: configuration.contextLength)
+    let dimensions = ForwardDimensions(configuration)
     let rotary = RotaryFrequencies(
       frequencies: try Self.frequencies(configuration), layout: .halves)
 
@@ -64,7 +63,7 @@ extension ReferenceModel {
     }
   }
 
-  private static func frequencies(_ configuration: ModelConfiguration) throws(FormatError)
+  static func frequencies(_ configuration: ModelConfiguration) throws(FormatError)
     -> [Float]
   {
     let rotary = configuration.rotary
@@ -119,5 +118,17 @@ extension LayerWeight {
     case .upBias: "mlp.up_proj.bias"
     case .downBias: "mlp.down_proj.bias"
     }
+  }
+}
+
+extension ForwardDimensions {
+  init(_ configuration: ModelConfiguration) {
+    self.init(
+      layerCount: configuration.layerCount, embeddingLength: configuration.embeddingLength,
+      feedForwardLength: configuration.feedForwardLength, headCount: configuration.headCount,
+      headCountKV: configuration.headCountKV, headDimension: configuration.headDimension,
+      vocabularySize: configuration.vocabularySize,
+      normEpsilon: Float(configuration.rmsEpsilon ?? 1e-6),
+      contextLength: configuration.contextLength)
   }
 }

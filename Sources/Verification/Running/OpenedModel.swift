@@ -32,7 +32,7 @@ package struct OpenedModel: Sendable {
       kind = .checkpoint
       model = try ReferenceModel(checkpoint: path)
       // Of a single weights file, the folder that it lies in.
-      let folder = try CheckpointDirectory(path).path
+      let folder = try MetaDirectory.folder(of: path) ?? CheckpointDirectory(path).path
       self.folder = folder
       encoder = try TokenEncoder(
         checkpoint: folder, vocabularySize: model.dimensions.vocabularySize)
