@@ -11,8 +11,9 @@ extension InputModel {
   init(checkpoint path: String, recipe: Recipe) throws {
     let directory = try CheckpointDirectory(path)
     let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
+    let weights = try dequantizedSource(directory, folder: directory.path)
     let mapping = try ModelMapping(
-      configuration, tensors: directory.tensors, files: directory.files)
+      configuration, tensors: weights.source.tensors, files: weights.source.files)
     var tokenizerOptions = TokenizerOptions(architecture: mapping.architecture)
     tokenizerOptions.vocabularySize = mapping.vocabularySize
     tokenizerOptions.preTokenizer = recipe.preTokenizer
@@ -27,9 +28,9 @@ extension InputModel {
     metadata.merge(mapping.metadata)
     metadata.merge(tokenizer.entries)
 
-    source = directory
+    source = weights.source
     let positions = Dictionary(
-      uniqueKeysWithValues: directory.tensors.enumerated().map { ($1.name, $0) })
+      uniqueKeysWithValues: source.tensors.enumerated().map { ($1.name, $0) })
     tensors =
       mapping.tensors.compactMap { tensor in
         positions[tensor.source.name].map { position in
@@ -53,7 +54,7 @@ extension InputModel {
     isArchive = false
     folder = directory.path
     partCount = 1
-    notes = directory.notes + mapping.notes + general.notes + tokenizer.notes
+    notes = directory.notes + weights.notes + mapping.notes + general.notes + tokenizer.notes
   }
 }
 
