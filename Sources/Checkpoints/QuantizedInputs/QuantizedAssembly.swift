@@ -35,24 +35,25 @@ struct QuantizedAssembly {
     case .mxfp4: try assembleMXFP4()
     case .modelOpt: try assembleModelOpt()
     }
+    guard !weights.isEmpty else {
+      throw FormatError(
+        file: configuration.file, field: "quantization_config",
+        reason: .inconsistent(
+          "says \(printable(configuration.methodName, limit: 40)), but no tensor is stored so"),
+        advice: "if the weights are plain, remove quantization_config from the file")
+    }
     hideActivationScales()
   }
 
   func notes(_ configuration: QuantizationConfiguration) -> [String] {
-    var notes: [String] = []
-    if weights.isEmpty {
-      notes.append(
-        "the configuration speaks of \(printable(configuration.methodName, limit: 40)) "
-          + "quantization, but no tensor is quantized")
-    } else {
-      let kinds = summaries.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map {
-        "\($0.value) of \($0.key)"
-      }
-      notes.append(
-        "dequantized \(weights.count) tensors "
-          + "(\(printable(configuration.methodName, limit: 40))): "
-          + kinds.joined(separator: "; "))
+    let kinds = summaries.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map {
+      "\($0.value) of \($0.key)"
     }
+    var notes = [
+      "dequantized \(weights.count) tensors "
+        + "(\(printable(configuration.methodName, limit: 40))): "
+        + kinds.joined(separator: "; ")
+    ]
     if activationScaleCount > 0 {
       notes.append("left out: \(activationScaleCount) scales of activations and caches")
     }

@@ -26,6 +26,8 @@ package struct QuantizationConfiguration: Sendable {
     var isFirstFormat: Bool
   }
 
+  /// Where it was read.
+  let file: String
   /// As the file names it.
   let methodName: String
   let method: Method
@@ -49,10 +51,11 @@ package struct QuantizationConfiguration: Sendable {
     guard DirectoryListing.exists(other) else { return nil }
     let separate = try JSONValue(file: other, limit: byteCountLimit)
     guard separate["quantization"]?["quant_algo"] != nil else { return nil }
-    return QuantizationConfiguration(methodName: "modelopt", method: .modelOpt)
+    return QuantizationConfiguration(file: other, methodName: "modelopt", method: .modelOpt)
   }
 
-  private init(methodName: String, method: Method) {
+  private init(file: String, methodName: String, method: Method) {
+    self.file = file
     self.methodName = methodName
     self.method = method
   }
@@ -60,7 +63,8 @@ package struct QuantizationConfiguration: Sendable {
   /// - Parameters:
   ///   - value: of `quantization_config`.
   ///   - file: for errors.
-  init(_ value: JSONValue, file: String) throws(FormatError) {
+  package init(_ value: JSONValue, file: String) throws(FormatError) {
+    self.file = file
     guard let object = value.object else {
       throw FormatError(
         file: file, field: "quantization_config",

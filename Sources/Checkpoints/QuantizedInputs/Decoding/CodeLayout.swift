@@ -7,7 +7,9 @@ enum CodeLayout: Hashable, Sendable {
   ///     code i of a row   bits i·n … i·n+n−1 of its words, counted from bit 0 of the first
   case packed(bits: Int)
   /// Two E2M1 numbers in a byte, the first in the low half.
-  case e2m1
+  ///
+  /// ModelOpt's table has no negative zero, the other libraries' have.
+  case e2m1(hasNegativeZero: Bool)
 
   /// Bytes to read for some columns of a row, from the start of the row's codes.
   func byteRange(_ columns: Range<Int>) -> Range<Int> {
@@ -30,13 +32,15 @@ enum CodeLayout: Hashable, Sendable {
     case .int8:
       let codes = bytes.assumingMemoryBound(to: Int8.self)
       for index in 0..<count { weights[index] = Float(codes[index]) }
-    case .e2m1:
-      NarrowFloats.e2m1.withUnsafeBufferPointer { table in
+    case .e2m1(let hasNegativeZero):
+      let values = hasNegativeZero ? NarrowFloats.e2m1 : NarrowFloats.e2m1OfModelOpt
+      values.withUnsafeBufferPointer { table in
         let first = columns.lowerBound & 1
         let codes = bytes.assumingMemoryBound(to: UInt8.self)
         for index in 0..<count {
           let position = index + first
-          weights[index] = table[Int(codes[position >> 1] >> UInt8(position & 1) * 4 & 15)]
+          let byte = codes[position >> 1]
+          weights[index] = table[Int(position & 1 == 0 ? byte & 15 : byte >> 4)]
         }
       }
     case .packed(let bits):

@@ -16,6 +16,9 @@ enum NarrowFloats {
     value(code: (code & 8) << 4 | (code & 7), exponentBits: 2, bias: 1, mantissaBits: 1)
   }
 
+  /// The same with +0 for −0.
+  static let e2m1OfModelOpt: [Float] = e2m1.map { $0 == 0 ? 0 : $0 }
+
   private static func value(code: Int, exponentBits: Int, bias: Int, mantissaBits: Int = 3) -> Float
   {
     let mantissa = code & (1 << mantissaBits - 1)

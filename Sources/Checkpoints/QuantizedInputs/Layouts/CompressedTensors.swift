@@ -76,7 +76,7 @@ extension QuantizedAssembly {
     case .mxfp4, .nvfp4:
       try check(scale, types: arithmetic.format == .nvfp4 ? [.f8_E4M3] : [.u8, .f8_E8M0])
       dimensions = try doubledColumns(codes)
-      layout = .e2m1
+      layout = .e2m1(hasNegativeZero: true)
     default:
       if arithmetic.format == .mxfp8 { try check(scale, types: [.u8, .f8_E8M0]) }
       layout = codes.type == .i8 ? .int8 : codes.type == .f8_E5M2 ? .e5m2 : .e4m3

@@ -22,7 +22,7 @@ extension QuantizedAssembly {
       add(
         GridWeight(
           logical: try logical(name, [sizes[0], sizes[1] * 32], .bf16, codes: codes),
-          codes: codes, layout: .e2m1, scales: grid),
+          codes: codes, layout: .e2m1(hasNegativeZero: true), scales: grid),
         at: position, beside: ["\(name)_scales"])
     }
   }
@@ -61,8 +61,8 @@ extension QuantizedAssembly {
     grid.global = .multiply(try source.readScalar(global))
     add(
       GridWeight(
-        logical: try logical(name, dimensions, .f32, codes: codes), codes: codes, layout: .e2m1,
-        scales: grid),
+        logical: try logical(name, dimensions, .f32, codes: codes), codes: codes,
+        layout: .e2m1(hasNegativeZero: false), scales: grid),
       at: position, beside: ["\(name)_scale", "\(name)_scale_2"])
   }
 }
