@@ -141,7 +141,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),
+      dependencies: [
+        "Ingot", "Checkpoints", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )
