@@ -130,7 +130,8 @@ private struct MadeRelease {
     }
     var config = String(decoding: try Fixtures.bytes("models/llama3/config.json"), as: UTF8.self)
     if let quantization {
-      config.replace("\"hidden_act\"", with: "\"quantization_config\": \(quantization), \"hidden_act\"")
+      config.replace(
+        "\"hidden_act\"", with: "\"quantization_config\": \(quantization), \"hidden_act\"")
     }
     folder.write("\(name)/config.json", config)
   }

@@ -38,6 +38,8 @@ package struct QuantizedSource: TensorSource {
 
   /// Most bytes of decoded slabs that are kept, for all threads together.
   package static let cacheByteLimit = 24 << 20
+  /// Decoded and packed weights of one slab, and the scales of its groups.
+  private static let slabScratchByteCount = 2 << 20
   /// Weights that are decoded at a time.
   private static let tileWeightCount = 1 << 15
 
@@ -157,6 +159,13 @@ package struct QuantizedSource: TensorSource {
     }
   }
 
+  /// Buffers of each thread, and the slabs of transposed weights.
+  package func heldByteLimit(threadCount: Int) -> Int {
+    let hasSlabs = contents.values.contains { if case .transposed = $0 { true } else { false } }
+    return threadCount * (hasSlabs ? Self.slabScratchByteCount : Self.tileWeightCount * 16)
+      + (hasSlabs ? Self.cacheByteLimit : 0) + source.heldByteLimit(threadCount: threadCount)
+  }
+
   package func checkUnchanged() throws(FormatError) { try source.checkUnchanged() }
 }
 
@@ -246,7 +255,8 @@ extension QuantizedSource {
         let width = type.bytesPerBlock
         UnsafeMutableRawBufferPointer(
           rebasing: buffer[
-            (wanted.lowerBound - elements.lowerBound) * width..<(wanted.upperBound
+            (wanted.lowerBound - elements.lowerBound)
+              * width..<(wanted.upperBound
               - elements.lowerBound) * width]
         ).copyMemory(
           from: UnsafeRawBufferPointer(

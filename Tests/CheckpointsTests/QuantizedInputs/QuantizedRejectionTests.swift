@@ -56,7 +56,8 @@ private let configurations: [BadRelease] = [
   .configuration("gptq-4", #""bits": 4"#, #""bits": 5"#, says: "quantization_config.bits", "5"),
   .configuration("gptq-4", #""bits": 4"#, #""bits": "4""#, says: "bits", "an integer"),
   .configuration("gptq-4", #""bits": 4"#, #""bits": 8"#, says: "a.g_idx"),
-  .configuration("gptq-4", #""group_size": 32"#, #""group_size": 0"#, says: "group_size", "found 0"),
+  .configuration(
+    "gptq-4", #""group_size": 32"#, #""group_size": 0"#, says: "group_size", "found 0"),
   .configuration("gptq-4", #""group_size": 32"#, #""group_size": -2"#, says: "found -2"),
   .configuration("gptq-4", #""group_size": 32"#, #""group_size": 16"#, says: "a.scales"),
   .configuration(
@@ -72,7 +73,8 @@ private let configurations: [BadRelease] = [
   .configuration("fp8-block-f32", "[16, 32]", "[32, 64, 1]", says: "weight_block_size"),
   .configuration("fp8-block-f32", "[16, 32]", "[8, 8]", says: "a.weight_scale_inv", "8×8"),
   .configuration(
-    "ct-pack-4-group", #""group_size": 32"#, #""group_size": 0"#, says: "group_0.weights.group_size"),
+    "ct-pack-4-group", #""group_size": 32"#, #""group_size": 0"#, says: "group_0.weights.group_size"
+  ),
   .configuration(
     "ct-pack-4-group", #""group_size": 32"#, #""group_size": 48"#, says: "a.weight_scale", "48"),
   .configuration(
@@ -263,7 +265,8 @@ extension Release {
     guard let index = tensors.indices.randomElement(using: &random) else { return }
     switch Int.random(in: 0..<7, using: &random) {
     case 0: tensors.remove(at: index)
-    case 1: tensors[index].type = SafetensorsHeader.elementTypes.randomElement(using: &random) ?? .u8
+    case 1:
+      tensors[index].type = SafetensorsHeader.elementTypes.randomElement(using: &random) ?? .u8
     case 2:
       guard !tensors[index].dimensions.isEmpty else { return }
       let place = tensors[index].dimensions.indices.randomElement(using: &random) ?? 0

@@ -63,6 +63,7 @@ package struct QuantizationConfiguration: Sendable {
   /// - Parameters:
   ///   - value: of `quantization_config`.
   ///   - file: for errors.
+  /// - Throws: `FormatError` for a method or a combination that is not read.
   package init(_ value: JSONValue, file: String) throws(FormatError) {
     self.file = file
     guard let object = value.object else {

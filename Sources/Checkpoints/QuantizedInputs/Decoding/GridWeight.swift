@@ -49,8 +49,9 @@ struct GridWeight: QuantizedWeight {
     let gridColumns =
       isWhole
       ? 0..<scales.columnCount
-      : columns.lowerBound / scales.blockWidth..<columns.upperBound.dividedUp(
-        by: scales.blockWidth)
+      : columns.lowerBound
+        / scales.blockWidth..<columns.upperBound.dividedUp(
+          by: scales.blockWidth)
     let firstGridRow = scales.gridRow(rows.lowerBound)
     let gridRows = firstGridRow..<scales.gridRow(rows.upperBound - 1) + 1
     let values = try scales.read(

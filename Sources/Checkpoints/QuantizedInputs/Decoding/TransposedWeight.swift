@@ -11,7 +11,7 @@ import Tensors
 struct TransposedWeight: Sendable {
   var logical: TensorDescriptor
   var codes: TensorDescriptor
-  /// `[groups, rows]`
+  /// Groups by rows.
   var scales: TensorDescriptor
   /// Packed along the rows.
   var zeroPoints: TensorDescriptor
@@ -140,7 +140,8 @@ struct TransposedWeight: Sendable {
     let unit = bits == 3 ? 3 : 1
     let codesPerUnit = unit * 32 / bits
     let words =
-      rows.lowerBound / codesPerUnit * unit..<min(
+      rows.lowerBound / codesPerUnit
+      * unit..<min(
         wordsPerRow, rows.upperBound.dividedUp(by: codesPerUnit) * unit)
     let stored = scratch.stored.bytes(words.count * 4)
     for (slot, group) in groups.enumerated() {
@@ -150,7 +151,8 @@ struct TransposedWeight: Sendable {
       for row in rows {
         let index =
           packing == .interleavedRows ? row / 8 * 8 + Self.interleaving[row % 8] : row
-        let zero = (packed.code(index, lane: 0) &+ parameters.zeroCorrection) & UInt32(1 << bits - 1)
+        let zero =
+          (packed.code(index, lane: 0) &+ parameters.zeroCorrection) & UInt32(1 << bits - 1)
         values[slot * rows.count + row - rows.lowerBound] = Float(zero)
       }
     }
