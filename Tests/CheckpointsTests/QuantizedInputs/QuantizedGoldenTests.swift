@@ -56,3 +56,13 @@ func readsAnyPartOfQuantizedInputs(_ name: String) throws {
     }
   }
 }
+
+@Test func pageListsTheMethodsAndFormats() throws {
+  let methods = try MarkdownTable(page: "quantized-inputs.md", columns: ["quant_method", "weight"])
+  #expect(
+    methods.rows.compactMap { $0["quant_method"] } == QuantizationConfiguration.methodNames)
+  let formats = try MarkdownTable(page: "quantized-inputs.md", columns: ["format", "scales"])
+  #expect(
+    formats.rows.compactMap { $0["format"] }.sorted()
+      == CompressedTensorsScheme.formatNames.sorted())
+}

@@ -2,7 +2,7 @@ import ByteIO
 import StrictJSON
 
 /// One entry of compressed-tensors' `config_groups`: how some weights were quantized.
-struct CompressedTensorsScheme: Sendable {
+package struct CompressedTensorsScheme: Sendable {
   enum Format: String, Sendable, CaseIterable {
     case float = "float-quantized"
     case int = "int-quantized"
@@ -12,6 +12,9 @@ struct CompressedTensorsScheme: Sendable {
     case mxfp4 = "mxfp4-pack-quantized"
     case nvfp4 = "nvfp4-pack-quantized"
   }
+
+  /// Names of all formats, in the order of the page.
+  package static var formatNames: [String] { Format.allCases.map(\.rawValue) }
 
   /// What decides how a weight is decoded.
   struct Arithmetic: Hashable, Sendable {
@@ -72,7 +75,7 @@ struct CompressedTensorsScheme: Sendable {
         "format",
         .unsupported(
           found: "\"\(printable(name, limit: 60))\"",
-          allowed: Format.allCases.map(\.rawValue).joined(separator: ", ")))
+          allowed: formatNames.joined(separator: ", ")))
     }
     return format
   }

@@ -33,7 +33,8 @@ package struct QuantizationConfiguration: Sendable {
   let method: Method
 
   static let byteCountLimit: UInt64 = 16 << 20
-  private static let methodNames = [
+  /// What `quant_method` may be; some are spelled in other ways too.
+  package static let methodNames = [
     "fp8", "fbgemm_fp8", "compressed-tensors", "gptq", "awq", "bitsandbytes", "mxfp4", "modelopt",
   ]
 
