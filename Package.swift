@@ -26,7 +26,8 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
+        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md", "quant",
+        "quantized-inputs.md", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
         "verification/junit.xsd",
@@ -119,7 +120,8 @@ let package = Package(
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "TestSupport"]),
     .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON", "TestSupport"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
+    .testTarget(
+      name: "CheckpointsTests", dependencies: ["Checkpoints", "StrictJSON", "TestSupport"]),
     .testTarget(
       name: "ArchitecturesTests", dependencies: ["Architectures", "Formats", "TestSupport"]),
     .testTarget(

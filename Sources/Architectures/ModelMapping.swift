@@ -63,12 +63,6 @@ package struct ModelMapping: Sendable {
     let matches = try matcher.match(tensors)
     self.tensors = try matcher.map(matches)
     try matcher.checkComplete(matches)
-    if configuration.isQuantized {
-      throw FormatError(
-        file: configuration.file, field: "quantization_config",
-        reason: .unsupported(found: "quantized weights", allowed: "F64, F32, F16 and BF16"),
-        advice: "start from the checkpoint that this one was quantized from")
-    }
     architecture = configuration.modelClass.architecture
     metadata = configuration.metadata()
     generated = configuration.generatedTensors()

@@ -17,17 +17,19 @@ extension InputModel {
         notes: directory.notes, path: path, recipe: recipe)
     } else {
       let directory = try CheckpointDirectory(path)
+      let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
+      let weights = try dequantizedSource(directory, folder: directory.path)
       try self.init(
-        directory, folder: directory.path, cardFolder: directory.path,
-        configuration: ModelConfiguration(file: directory.path(of: "config.json")),
-        notes: directory.notes, path: path, recipe: recipe)
+        weights.source, folder: directory.path, cardFolder: directory.path,
+        configuration: configuration, notes: directory.notes + weights.notes, path: path,
+        recipe: recipe)
     }
   }
 
   /// Keys come in the reference converter's order: general, architecture, tokenizer.
   ///
   /// - Parameters:
-  ///   - directory: the tensors.
+  ///   - weights: the tensors, dequantized.
   ///   - folder: holds the tokenizer.
   ///   - cardFolder: holds the model card, and gives the model its name.
   ///   - configuration: of the tensors.
@@ -35,11 +37,11 @@ extension InputModel {
   ///   - path: as the user named the checkpoint.
   ///   - recipe: what the user asks for.
   private init(
-    _ directory: some TensorSource, folder: String, cardFolder: String,
+    _ weights: any TensorSource, folder: String, cardFolder: String,
     configuration: ModelConfiguration, notes directoryNotes: [String], path: String, recipe: Recipe
   ) throws {
     let mapping = try ModelMapping(
-      configuration, tensors: directory.tensors, files: directory.files)
+      configuration, tensors: weights.tensors, files: weights.files)
     var tokenizerOptions = TokenizerOptions(architecture: mapping.architecture)
     tokenizerOptions.vocabularySize = mapping.vocabularySize
     tokenizerOptions.preTokenizer = recipe.preTokenizer
@@ -54,9 +56,9 @@ extension InputModel {
     metadata.merge(mapping.metadata)
     metadata.merge(tokenizer.entries)
 
-    source = directory
+    source = weights
     let positions = Dictionary(
-      uniqueKeysWithValues: directory.tensors.enumerated().map { ($1.name, $0) })
+      uniqueKeysWithValues: source.tensors.enumerated().map { ($1.name, $0) })
     tensors =
       mapping.tensors.compactMap { tensor in
         positions[tensor.source.name].map { position in

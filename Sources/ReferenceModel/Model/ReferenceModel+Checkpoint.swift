@@ -17,6 +17,7 @@ extension ReferenceModel {
     let file = directory.path(of: "config.json")
     let configuration = try ModelConfiguration(file: file)
     try Self.refuseUnsupported(configuration)
+    let weights = try dequantizedSource(directory, folder: directory.path)
     let dimensions = ForwardDimensions(configuration)
     let rotary = RotaryFrequencies(
       frequencies: try Self.frequencies(configuration), layout: .halves)
@@ -42,7 +43,7 @@ extension ReferenceModel {
     if configuration.hasAttentionBias { biases.formUnion(LayerWeight.attentionBiases) }
     if configuration.hasMLPBias { biases.formUnion(LayerWeight.feedForwardBiases) }
     try self.init(
-      source: directory, path: path, dimensions: dimensions, rotary: rotary, names: names,
+      source: weights.source, path: path, dimensions: dimensions, rotary: rotary, names: names,
       ignored: ignored
     ) { role in
       if case .layer(_, let weight) = role { return !weight.isBias || biases.contains(weight) }
@@ -51,11 +52,6 @@ extension ReferenceModel {
   }
 
   private static func refuseUnsupported(_ configuration: ModelConfiguration) throws(FormatError) {
-    if configuration.isQuantized {
-      throw FormatError(
-        file: configuration.file, field: "quantization_config",
-        reason: .unsupported(found: "quantized weights", allowed: "float weights"))
-    }
     if !configuration.isCausal {
       throw FormatError(
         file: configuration.file, field: "is_causal",
