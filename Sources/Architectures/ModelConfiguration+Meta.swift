@@ -60,7 +60,6 @@ extension ModelConfiguration {
     hasAttentionBias = false
     hasMLPBias = false
     isCausal = true
-    isQuantized = false
 
     let theta = try root.positive("rope_theta")
     let generation = MetaGeneration(
