@@ -4,8 +4,8 @@ import Tensors
 /// A name that a pickle may mention: each stands for one inert meaning, and none is ever called.
 ///
 /// Source: formats/pytorch.md
-struct PickleGlobal: Hashable, Sendable {
-  enum Role: Hashable, Sendable {
+package struct PickleGlobal: Hashable, Sendable {
+  package enum Role: Hashable, Sendable {
     /// Arguments of the tensor that it stands for; `isTyped` where one of them is the type.
     case tensor(argumentCounts: ClosedRange<Int>, isTyped: Bool)
     /// A tensor around the one in its arguments.
@@ -26,8 +26,8 @@ struct PickleGlobal: Hashable, Sendable {
   }
 
   /// Module and name as GLOBAL writes them, with a space between.
-  var name: String
-  var role: Role
+  package var name: String
+  package var role: Role
 
   static func named(_ name: String) -> PickleGlobal? { byName[ExactString(name)] }
 
@@ -35,7 +35,7 @@ struct PickleGlobal: Hashable, Sendable {
     uniqueKeysWithValues: allowed.map { (ExactString($0.name), $0) })
 
   // swift-format-ignore
-  static let allowed: [PickleGlobal] = [
+  package static let allowed: [PickleGlobal] = [
     .init("torch._utils _rebuild_tensor", .tensor(argumentCounts: 4...4, isTyped: false)),
     .init("torch._utils _rebuild_tensor_v2", .tensor(argumentCounts: 6...7, isTyped: false)),
     .init("torch._utils _rebuild_tensor_v3", .tensor(argumentCounts: 7...8, isTyped: true)),

@@ -1,7 +1,7 @@
 /// An instruction of the pickle language, by its byte.
 ///
 /// Source: formats/pytorch.md, which has one row per case.
-enum PickleOpcode: UInt8, CaseIterable, Sendable {
+package enum PickleOpcode: UInt8, CaseIterable, Sendable {
   // Structure.
   case PROTO = 0x80
   case FRAME = 0x95
@@ -78,10 +78,10 @@ enum PickleOpcode: UInt8, CaseIterable, Sendable {
   case READONLY_BUFFER = 0x98
 
   /// The name that Python gives it.
-  var name: String { "\(self)" }
+  package var name: String { "\(self)" }
 
   /// Whether a state dictionary may hold it.
-  var isRead: Bool {
+  package var isRead: Bool {
     switch self {
     case .EXT1, .EXT2, .EXT4, .INST, .OBJ, .NEWOBJ_EX, .PERSID, .POP, .POP_MARK, .DUP, .INT,
       .LONG, .FLOAT, .STRING, .UNICODE, .LIST, .DICT, .PUT, .GET, .NEXT_BUFFER, .READONLY_BUFFER:

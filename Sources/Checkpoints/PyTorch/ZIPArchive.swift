@@ -69,6 +69,8 @@ struct ZIPArchive: Sendable {
 }
 
 extension ZIPEntry {
+  /// Reads one header of the directory.
+  ///
   ///     0  4  signature           20  4  stored byte count
   ///     4  2  made by             24  4  byte count
   ///     6  2  version needed      28  2  name's byte count
@@ -163,6 +165,7 @@ struct ZIPWideSizes {
   ///   - wanted: which of the four numbers the header leaves to field 1, in the field's order.
   ///   - cursor: names the file in errors.
   ///   - offset: of the header, for errors.
+  /// - Throws: `FormatError` when a number is not there, or the field is there twice.
   init(_ extra: [UInt8], wanted: [Bool], cursor: FileCursor, at offset: UInt64) throws(FormatError)
   {
     var rest = extra[...]

@@ -13,12 +13,16 @@ extension ZIPEntry {
   ///   - file: the archive.
   ///   - limit: where the next entry or the directory starts.
   /// - Returns: the end of the entry with its descriptor.
+  /// - Throws: `FormatError` where they differ, or where the entry reaches beyond `limit`.
   mutating func readLocalHeader(_ file: PositionalFile, limit: UInt64) throws(FormatError)
     -> UInt64
   {
     // Torch pads with an extra field, so that data starts at a multiple of 64.
     var cursor = FileCursor(file, from: headerOffset, to: limit, windowByteCount: 256)
     let field = "zip entry \(printable(name.string, limit: 120))"
+    guard cursor.bytesLeft >= UInt64(ZIPFormat.localByteCount) else {
+      throw cursor.error(field, .inconsistent("overlaps what starts at byte \(limit)"))
+    }
     let signature: UInt32 = try cursor.readInteger(field)
     guard signature == ZIPFormat.localSignature else {
       throw cursor.error(field, .malformed("no local header"), at: headerOffset)
@@ -55,6 +59,11 @@ extension ZIPEntry {
     guard agrees(localCRC, crc32) else { throw differ("the checksum") }
 
     dataOffset = cursor.offset
+    guard byteCount <= cursor.bytesLeft else {
+      throw cursor.error(
+        field,
+        .inconsistent("\(byteCount) bytes overlap what starts at byte \(limit)"))
+    }
     try cursor.skip(byteCount, field)
     guard hasDescriptor else { return cursor.offset }
     return try readDescriptor(&cursor, field)
