@@ -26,7 +26,8 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
+        "imatrix.md", "meta-native.md",
+        "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
         "verification/junit.xsd",
