@@ -80,7 +80,8 @@ extension ModelConfiguration {
       contextLength = companion.contextLength
       notes.append("context length and scaling of the rotation are those of config.json")
     } else {
-      var text = "params.json does not state the context length: \(contextLength) of "
+      var text =
+        "params.json does not state the context length: \(contextLength) of "
         + "\(generation.rawValue) is taken"
       if let factor = generation.scalingFactor {
         text += ", with rotation scaled by \(Int(factor)) from 8192"

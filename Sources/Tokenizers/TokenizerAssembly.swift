@@ -76,7 +76,9 @@ struct TokenizerAssembly {
     let ranked = try RankedTokens(file)
     let vocabulary = try Vocabulary(
       ranked, directory: directory, declaredCount: declaredCount, notes: &result.notes)
-    write(vocabulary, model: "gpt2", preTokenizer: options.preTokenizer ?? RankedTokens.preTokenizer)
+    write(
+      vocabulary, model: "gpt2",
+      preTokenizer: options.preTokenizer ?? RankedTokens.preTokenizer)
     result.entries["tokenizer.ggml.merges"] = .array(.string(ranked.pairs().merges))
     var special = try specialTokens(nil, count: result.tokenCount)
     special.setMetaDefaults(vocabulary, isByteLevel: true)

@@ -77,9 +77,15 @@ private struct RankFile {
     return folder
   }
 
+  func read(_ parameters: String = "{}") throws(FormatError) -> TokenizerMetadata {
+    let folder = folder(parameters)
+    defer { withExtendedLifetime(folder) {} }
+    return try metadata(folder.path)
+  }
+
   var error: String {
     do {
-      _ = try metadata(folder().path)
+      _ = try read()
       return ""
     } catch {
       #expect(!"\(error)".contains("\n"))
@@ -105,7 +111,7 @@ private func base64(_ bytes: [UInt8]) -> String {
 @Test func specialTokensFollowTheGenerationAndTheVocabulary() throws {
   let file = RankFile(["ab"])
   func tokens(_ parameters: String) throws -> [String] {
-    try strings(try metadata(file.folder(parameters).path), "tokenizer.ggml.tokens")
+    try strings(try file.read(parameters), "tokenizer.ggml.tokens")
   }
   let later = try tokens(#"{"use_scaled_rope":true}"#)
   #expect(later.count == 257 + 256)
@@ -124,7 +130,7 @@ private func base64(_ bytes: [UInt8]) -> String {
   #expect(padded.suffix(2) == ["[PAD513]", "[PAD514]"])
   let error = #expect(throws: FormatError.self) { try tokens(#"{"vocab_size":256}"#) }
   #expect("\(try #require(error))".contains("257 tokens, but the vocabulary has 256"))
-  let whole = try metadata(file.folder(#"{"use_scaled_rope":true}"#).path).entries
+  let whole = try file.read(#"{"use_scaled_rope":true}"#).entries
   #expect(whole["tokenizer.ggml.bos_token_id"] == .uint32(257))
   #expect(whole["tokenizer.ggml.eos_token_id"] == .uint32(258))
   #expect(whole["tokenizer.ggml.eot_token_id"] == .uint32(266))
@@ -134,6 +140,7 @@ private func base64(_ bytes: [UInt8]) -> String {
 /// A token whose bytes never come down to two parts is found as a whole word only.
 @Test func unreachableTokensHaveNoMerge() throws {
   let folder = RankFile(["bc", "abcd"]).folder()
+  defer { withExtendedLifetime(folder) {} }
   #expect(try strings(metadata(folder.path), "tokenizer.ggml.merges") == ["b c"])
   let encoder = try TokenEncoder(checkpoint: folder.path, vocabularySize: nil)
   #expect(encoder.encode("abcd", addsSpecial: false, parsesSpecial: false) == [257])
@@ -142,14 +149,15 @@ private func base64(_ bytes: [UInt8]) -> String {
 
 @Test func linesMayComeInAnyOrder() throws {
   var file = RankFile()
-  let expected = try strings(metadata(file.folder().path), "tokenizer.ggml.tokens")
+  let expected = try strings(file.read(), "tokenizer.ggml.tokens")
   file.lines.reverse()
   file.lines.append("")
-  #expect(try strings(metadata(file.folder().path), "tokenizer.ggml.tokens") == expected)
+  #expect(try strings(file.read(), "tokenizer.ggml.tokens") == expected)
 }
 
 @Test func tokenizerJSONBesideRanksIsPreferred() throws {
   let folder = RankFile().folder()
+  defer { withExtendedLifetime(folder) {} }
   folder.write("tokenizer.json", try Fixtures.bytes("models/llama3/tokenizer.json"))
   #expect(try metadata(folder.path).tokenCount == 2048)
 }
@@ -184,6 +192,7 @@ private func base64(_ bytes: [UInt8]) -> String {
 /// What is no text goes to the other reader, which says what it is not.
 @Test func refusesABrokenSentencePieceModelBesideParameters() throws {
   let folder = TemporaryFolder()
+  defer { withExtendedLifetime(folder) {} }
   folder.write("params.json", "{}")
   folder.write("tokenizer.model", [0x0A, 0x7F, 0x0A, 0x01])
   let error = #expect(throws: FormatError.self) { try metadata(folder.path) }
@@ -198,6 +207,7 @@ private func base64(_ bytes: [UInt8]) -> String {
   var generator = SystemRandomNumberGenerator()
   var (accepted, refused) = (0, 0)
   let folder = TemporaryFolder()
+  defer { withExtendedLifetime(folder) {} }
   for round in 0..<2000 {
     var changed = bytes
     let position = round % 2 == 0 ? changed.count - 1 - round / 2 % 40 : round % changed.count

@@ -85,7 +85,8 @@ struct ShardJoin: Sendable {
     var overflow = false
     switch layout {
     case .copied: break
-    case .rows: (dimensions[0], overflow) = dimensions[0].multipliedReportingOverflow(by: parts.count)
+    case .rows:
+      (dimensions[0], overflow) = dimensions[0].multipliedReportingOverflow(by: parts.count)
     case .columns:
       let last = dimensions.count - 1
       (dimensions[last], overflow) = dimensions[last].multipliedReportingOverflow(by: parts.count)

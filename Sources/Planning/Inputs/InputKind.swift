@@ -48,7 +48,8 @@ package enum InputKind: Sendable {
         file: path, fileOffset: 0, field: "magic",
         reason: .unsupported(
           found: "bytes of no known format",
-          allowed: "GGUF, safetensors, a file of torch.save, or a directory of Hugging Face or Meta"))
+          allowed: "GGUF, safetensors, a file of torch.save, or a directory of Hugging Face or Meta"
+        ))
     }
   }
 }

@@ -12,6 +12,7 @@ enum MetaSpecialTokens {
   /// Texts by position.
   ///
   /// - Parameter isFirstRelease: whether the model is of Llama 3 and not of a later release.
+  /// - Returns: 256 texts.
   static func texts(isFirstRelease: Bool) -> [String] {
     let column = isFirstRelease ? "llama3" : "llama3.1"
     var texts = [String?](repeating: nil, count: count)

@@ -81,7 +81,8 @@ struct RankedTokens {
     if let gap = positions.firstIndex(of: -1) {
       throw FormatError(
         file: file, field: "ranks",
-        reason: .missing("rank \(gap): \(unordered.count) tokens, ranks up to \(positions.count - 1)"))
+        reason: .missing(
+          "rank \(gap): \(unordered.count) tokens, ranks up to \(positions.count - 1)"))
     }
     for byte in UInt8.min...UInt8.max where index.position(of: [byte], in: unordered) == nil {
       throw FormatError(

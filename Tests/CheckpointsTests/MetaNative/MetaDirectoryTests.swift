@@ -102,7 +102,7 @@ func joinsShardsWhateverRangeIsRead(_ count: Int, _ embeddingDimension: Int) thr
 @Test(arguments: [(3, 300_000), (600, 700)])
 func distributesLongAndManyRows(_ rowCount: Int, _ columnCount: Int) throws {
   let shards = (0..<2).map { rank in
-    var source = MemorySource(file: "shard \(rank)")
+    var source = ShardSource(file: "shard \(rank)")
     source.add("norm.weight", [8], [UInt8](repeating: 0, count: 32))
     source.add(
       "layers.0.feed_forward.w2.weight", [rowCount, columnCount],
@@ -206,7 +206,7 @@ func distributesLongAndManyRows(_ rowCount: Int, _ columnCount: Int) throws {
 }
 
 /// Tensors in memory.
-private struct MemorySource: TensorSource {
+private struct ShardSource: TensorSource {
   var file: String
   var tensors: [TensorDescriptor] = []
   private var data: [ExactString: [UInt8]] = [:]

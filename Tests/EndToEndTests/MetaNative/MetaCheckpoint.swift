@@ -36,6 +36,7 @@ enum MetaCheckpoint {
   ///   - shardCount: divides every dimension that is distributed.
   ///   - headDimension: of the model.
   ///   - embeddingDimension: the dimension of the embedding that is distributed.
+  /// - Throws: when the fixture cannot be read.
   static func write(
     _ model: String, to folder: TemporaryFolder, shardCount: Int, headDimension: Int,
     embeddingDimension: Int
