@@ -26,7 +26,7 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "mixes/README.md", "modelfile/README.md", "quant", "safetensors.md",
+        "imatrix.md", "mixes/README.md", "modelfile/README.md", "pytorch.md", "quant", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/junit.xsd",
       ],
