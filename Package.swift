@@ -26,14 +26,17 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "mixes/README.md", "modelfile/README.md", "pytorch.md", "quant", "safetensors.md",
+        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md",
+        "pytorch.md", "quant", "quantized-inputs.md", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
+        "verification/saved-reference.md",
         "verification/junit.xsd",
       ],
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
         .embedInCode("architectures/architectures.tsv"),
         .embedInCode("architectures/llama.tsv"),
+        .embedInCode("architectures/meta-llama.tsv"),
         .embedInCode("checks/archive-keys.tsv"),
         .embedInCode("checks/archive-tensors.tsv"),
         .embedInCode("mixes/mixes.tsv"),
@@ -42,6 +45,7 @@ let package = Package(
         .embedInCode("mixes/model-classes.tsv"),
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
+        .embedInCode("tokenizers/meta-special-tokens.tsv"),
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
         .embedInCode("verification/error-bands.tsv"),
         .embedInCode("verification/policies.tsv"),
@@ -103,7 +107,7 @@ let package = Package(
     .executableTarget(
       name: "forward-benchmarks",
       dependencies: [
-        "ReferenceModel", "Quantizers", "Tensors", "Threads",
+        "ReferenceModel", "Quantizers", "Tensors", "Threads", "ByteIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/Benchmarks/Forward"),
@@ -116,7 +120,8 @@ let package = Package(
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "TestSupport"]),
     .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON", "TestSupport"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Formats", "TestSupport"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
+    .testTarget(
+      name: "CheckpointsTests", dependencies: ["Checkpoints", "StrictJSON", "TestSupport"]),
     .testTarget(
       name: "ArchitecturesTests", dependencies: ["Architectures", "Formats", "TestSupport"]),
     .testTarget(
@@ -131,7 +136,8 @@ let package = Package(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
     .testTarget(
-      name: "ReferenceModelTests", dependencies: ["ReferenceModel", "Ingot", "TestSupport"]),
+      name: "ReferenceModelTests",
+      dependencies: ["ReferenceModel", "Ingot", "GGUF", "Quantizers", "StrictJSON", "TestSupport"]),
     .testTarget(
       name: "VerificationTests",
       dependencies: [
@@ -140,7 +146,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["Ingot", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli"]),
+      dependencies: [
+        "Ingot", "Checkpoints", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

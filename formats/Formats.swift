@@ -6,6 +6,9 @@ package enum Formats {
   /// Names of pre-tokenizers by split expression: `tokenizers/pre-tokenizers.tsv`.
   package static var preTokenizers: [UInt8] { PackageResources.pre_tokenizers_tsv }
 
+  /// Special tokens of Llama 3 and later: `tokenizers/meta-special-tokens.tsv`.
+  package static var metaSpecialTokens: [UInt8] { PackageResources.meta_special_tokens_tsv }
+
   /// Shipped gates for each mix: `formats/verification/README.md`.
   package static var verificationPolicies: [UInt8] { PackageResources.policies_tsv }
 
@@ -19,6 +22,7 @@ package enum Formats {
   package static func tensorNames(_ name: String) -> [UInt8]? {
     switch name {
     case "llama": PackageResources.llama_tsv
+    case "meta-llama": PackageResources.meta_llama_tsv
     default: nil
     }
   }

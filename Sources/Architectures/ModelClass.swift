@@ -32,6 +32,14 @@ package struct ModelClass: Hashable, Sendable {
       defaultKeyValueHeadCount: Int(row["keyValueHeads"]))
   }
 
+  /// What `params.json` describes: Meta's own files name no class.
+  static let meta = ModelClass(
+    name: "Meta's Llama", architecture: "llama", tensorTable: "meta-llama", modelType: "llama",
+    defaultContextLength: 2048)
+
+  /// The member that states the number of layers.
+  var layerCountName: String { self == .meta ? "n_layers" : "num_hidden_layers" }
+
   package static func named(_ name: String) -> ModelClass? { all.first { $0.name == name } }
   /// Defaults of a `model_type`; `nil` when none are known.
   static func ofType(_ modelType: String) -> ModelClass? {

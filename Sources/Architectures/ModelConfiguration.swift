@@ -24,8 +24,6 @@ package struct ModelConfiguration: Sendable {
   /// Whether `headDimension` is stated or a default of the model type, not merely computed.
   package var statesHeadDimension: Bool
   package var statesHeadCountKV: Bool
-  /// Whether the file speaks of quantized weights (`quantization_config`).
-  package var isQuantized: Bool
   /// What the user should know about how the file was read.
   package var notes: [String] = []
 
@@ -91,7 +89,6 @@ package struct ModelConfiguration: Sendable {
     hasAttentionBias = try root.flag("attention_bias") ?? false
     hasMLPBias = try root.flag("mlp_bias") ?? false
     isCausal = try root.flag("is_causal") ?? true
-    isQuantized = root["quantization_config"] != nil
     rotary = try RotaryConfiguration(
       root, contextLength: contextLength, fillsDefaults: defaults != nil, notes: &notes)
     try checkHeads(root)

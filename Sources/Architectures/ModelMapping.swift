@@ -63,12 +63,6 @@ package struct ModelMapping: Sendable {
     let matches = try matcher.match(tensors)
     self.tensors = try matcher.map(matches)
     try matcher.checkComplete(matches)
-    if configuration.isQuantized {
-      throw FormatError(
-        file: configuration.file, field: "quantization_config",
-        reason: .unsupported(found: "quantized weights", allowed: "F64, F32, F16 and BF16"),
-        advice: "start from the checkpoint that this one was quantized from")
-    }
     architecture = configuration.modelClass.architecture
     metadata = configuration.metadata()
     generated = configuration.generatedTensors()
@@ -137,7 +131,8 @@ private struct Matcher {
         throw error(
           tensor,
           .inconsistent(
-            "belongs to layer \(layer), but num_hidden_layers is \(configuration.layerCount)"))
+            "belongs to layer \(layer), but \(configuration.modelClass.layerCountName) is "
+              + "\(configuration.layerCount)"))
       }
       let shape = match.rule.shape(configuration)
       guard tensor.shape == shape else {

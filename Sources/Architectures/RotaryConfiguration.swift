@@ -48,6 +48,11 @@ package struct RotaryConfiguration: Hashable, Sendable {
   /// Types that are read; the reference writes nothing for `default` and `dynamic`.
   static let knownTypes = ["default", "dynamic", "linear", "llama3", "yarn"]
 
+  init(theta: Double?, scaling: Scaling) {
+    self.theta = theta
+    self.scaling = scaling
+  }
+
   /// Reads both generations: `rope_theta` beside `rope_scaling`, and both in `rope_parameters`.
   ///
   /// - Parameters:

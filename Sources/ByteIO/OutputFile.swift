@@ -87,6 +87,19 @@ public final class OutputFile: Sendable {
     }
   }
 
+  /// Writes all of `bytes` at `offset`.
+  public func write(_ bytes: [UInt8], at offset: UInt64) throws(OutputError) {
+    var failure: OutputError?
+    bytes.withUnsafeBytes { bytes in
+      do throws(OutputError) {
+        try write(bytes, at: offset)
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+  }
+
   /// Starts writing a finished range to disk, so that `commit` has less to wait for.
   public func startWriteBack(at offset: UInt64, byteCount: UInt64) {
     #if canImport(Glibc) || canImport(Musl)

@@ -68,7 +68,9 @@ public struct Converter: Sendable {
     let budget = try Self.statingUsage {
       try MemoryBudget(
         plan: plan, limit: memoryLimit, threadCount: threadCount,
-        used: ProcessMemory.residentByteCount, peak: planningPeak)
+        used: ProcessMemory.residentByteCount
+          + UInt64(inputs.source.heldByteLimit(threadCount: threadCount)),
+        peak: planningPeak)
     }
     let conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,

@@ -4,7 +4,8 @@ import StrictJSON
 
 /// What headers say about a file or a checkpoint directory; no tensor data is read.
 public struct Inspection: Sendable {
-  /// `GGUF v3`, `safetensors`, `PyTorch zip`, `PyTorch legacy` or `Hugging Face directory`.
+  /// `GGUF v3`, `safetensors`, `PyTorch zip`, `PyTorch legacy`, `Meta directory` or
+  /// `Hugging Face directory`.
   public let format: String
   public let files: [String]
   /// Key-value pairs: an archive's metadata; empty for checkpoints.
@@ -39,6 +40,15 @@ public struct Inspection: Sendable {
       tensors = file.tensors
       notes = file.notes
     case .directory:
+      if let folder = try MetaDirectory.folder(of: path) {
+        let directory = try MetaDirectory(folder)
+        format = "Meta directory"
+        files = directory.files
+        metadata = Metadata()
+        tensors = directory.tensors
+        notes = directory.notes
+        return
+      }
       let directory = try CheckpointDirectory(path)
       format = "Hugging Face directory"
       files = directory.files

@@ -39,6 +39,7 @@ public struct Tokenizer: Sendable {
   ///   - text: UTF-8; invalid bytes are replaced, by an archive's tokenizer as llama.cpp does.
   ///   - addsSpecial: whether the tokens that a prompt of this model starts and ends with are added.
   ///   - parsesSpecial: whether texts of special tokens become those tokens.
+  /// - Returns: ids, and the bytes that each stands for.
   public func encode(_ text: [UInt8], addsSpecial: Bool = true, parsesSpecial: Bool = true)
     -> Tokenization
   {

@@ -19,12 +19,13 @@ public struct Verifier: Sendable {
   private let budget: ForwardBudget?
   private let gates: Gates
   private let warnings: [String]
+  private let policyFile: String?
 
   /// Opens the models and the text and reads the policy.
   ///
   /// - Parameters:
   ///   - options: what to compare.
-  ///   - gates: limits by name, as `--max-mean-kld` and its like take them; stronger than the
+  ///   - limits: gates by name, as `--max-mean-kld` and its like take them; stronger than the
   ///     policy's.
   ///   - policy: a file, the name of a stock mix, or `auto`.
   ///   - memoryLimit: most resident bytes.
@@ -35,6 +36,7 @@ public struct Verifier: Sendable {
     memoryLimit: UInt64 = Verifier.defaultMemoryLimit,
     threadCount: Int = Converter.defaultThreadCount
   ) throws {
+    policyFile = policy
     let planned = try Converter.statingUsage {
       var gates = Gates()
       for (name, value) in limits {
@@ -63,6 +65,21 @@ public struct Verifier: Sendable {
     }
     (verification, gates, warnings, budget) = planned
     notes = planned.3.map { [planned.0.cost($0)] } ?? []
+  }
+
+  /// Refuses to write over what is read.
+  ///
+  /// - Parameter paths: reports, and where a reference will be saved.
+  /// - Throws: `UsageError` when one of them is an input, or two are the same.
+  public func checkOutputs(_ paths: [String]) throws(UsageError) {
+    for (index, path) in paths.enumerated() {
+      if verification.inputs.contains(where: { $0.contains(path) }) || path == policyFile {
+        throw UsageError("\(printable(path)) is an input: name another output")
+      }
+      for other in paths[..<index] where OutputFile.isSamePlace(other, path) {
+        throw UsageError("two outputs cannot both be \(printable(path))")
+      }
+    }
   }
 
   /// Compares, measures and judges.

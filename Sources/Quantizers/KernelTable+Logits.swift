@@ -34,6 +34,9 @@ extension KernelTable {
 extension LogitSum {
   package static var empty: LogitSum { LogitSum(maximum: -.infinity, sum: 0, top: -1) }
 
+  /// Whether nothing was added.
+  fileprivate var isEmpty: Bool { top < 0 && sum == 0 }
+
   /// ln Σ exp logit.
   package var logNormaliser: Double { maximum + log(sum) }
 
@@ -54,14 +57,15 @@ extension LogitPair {
 
   /// Takes in the sums over another part of the vocabulary, which must not be empty.
   package mutating func merge(_ other: LogitPair) {
-    if other.p.top < 0 { return }
-    if p.top < 0 {
+    // Where all logits were no numbers there is no top, but a sum that says so.
+    if other.p.isEmpty { return }
+    if p.isEmpty {
       self = other
       return
     }
     let factors = p.merge(other.p)
     cross = cross * factors.own + other.cross * factors.other
-    if other.q.top >= 0 { _ = q.merge(other.q) }
+    if !other.q.isEmpty { _ = q.merge(other.q) }
   }
 
   /// KL(p ‖ q) in nats, not negative.
@@ -74,6 +78,6 @@ extension LogitPair {
   /// Whether all logits were finite, the second model's too where there is one.
   package var isFinite: Bool {
     p.sum.isFinite && p.maximum.isFinite && cross.isFinite
-      && (q.top < 0 || q.sum.isFinite && q.maximum.isFinite)
+      && (q.isEmpty || q.sum.isFinite && q.maximum.isFinite)
   }
 }

@@ -67,10 +67,14 @@ public protocol TensorSource: Sendable {
   /// Hints that a range of `tensor` will be read soon.
   func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int)
 
+  /// Most bytes that `read` holds beside the buffers of its callers.
+  func heldByteLimit(threadCount: Int) -> Int
+
   /// Throws when a file is no longer what it was when it was opened.
   func checkUnchanged() throws(FormatError)
 }
 
 extension TensorSource {
+  public func heldByteLimit(threadCount: Int) -> Int { 0 }
   public func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {}
 }

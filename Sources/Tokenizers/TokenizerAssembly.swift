@@ -13,12 +13,7 @@ struct TokenizerAssembly {
   init(directory path: String, options: TokenizerOptions) throws(FormatError) {
     self.options = options
     directory = try TokenizerDirectory(path: path)
-    declaredCount = options.vocabularySize ?? directory.modelConfigValue("vocab_size")?.int
-    if let count = declaredCount, count < 1 || count > Vocabulary.countLimit {
-      throw directory.error(
-        "config.json", "vocab_size",
-        .outOfRange(found: "\(count)", allowed: "1 to \(Vocabulary.countLimit)"))
-    }
+    declaredCount = try directory.declaredCount(given: options.vocabularySize)
   }
 
   mutating func run() throws(FormatError) -> TokenizerMetadata {
@@ -33,8 +28,12 @@ struct TokenizerAssembly {
   /// The Llama family: any of the three kinds, and two exceptions by the size of the vocabulary.
   private mutating func readLlama() throws(FormatError) {
     try readSpacePrefix()
-    if let model = try directory.open("tokenizer.model") {
-      try readSentencePiece(model)
+    if let model = try directory.openTokenizerModel() {
+      if try RankedTokens.isOne(model) {
+        try readRanked(model)
+      } else {
+        try readSentencePiece(model)
+      }
     } else {
       let file = try openTokenizerFile(orSay: "tokenizer.model or tokenizer.json")
       let isLikeSentencePiece =
@@ -67,9 +66,21 @@ struct TokenizerAssembly {
     if let json = try directory.open("tokenizer.json") {
       tokenizerFile = try TokenizerFile(json, readsVocabulary: false)
     }
-    try write(
-      specialTokens(tokenizerFile, count: result.tokenCount),
-      normalizer: tokenizerFile?.normalizer)
+    var special = try specialTokens(tokenizerFile, count: result.tokenCount)
+    if directory.metaParameters != nil { special.setMetaDefaults(vocabulary, isByteLevel: false) }
+    try write(special, normalizer: tokenizerFile?.normalizer)
+  }
+
+  /// Meta's byte-level tokenizer: ranks in a text file, special tokens by a fixed list.
+  private mutating func readRanked(_ file: PositionalFile) throws(FormatError) {
+    let ranked = try RankedTokens(file)
+    let vocabulary = try Vocabulary(
+      ranked, directory: directory, declaredCount: declaredCount, notes: &result.notes)
+    write(vocabulary, model: "gpt2", preTokenizer: options.preTokenizer ?? RankedTokens.preTokenizer)
+    result.entries["tokenizer.ggml.merges"] = .array(.string(ranked.pairs().merges))
+    var special = try specialTokens(nil, count: result.tokenCount)
+    special.setMetaDefaults(vocabulary, isByteLevel: true)
+    try write(special, normalizer: nil)
   }
 
   private mutating func readByteFallback(_ file: TokenizerFile) throws(FormatError) {

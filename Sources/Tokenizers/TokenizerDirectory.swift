@@ -9,6 +9,8 @@ struct TokenizerDirectory {
   private(set) var tokenizerConfig: JSONObject?
   /// `config.json`; empty when absent.
   private(set) var modelConfig = JSONObject()
+  /// `params.json` of Meta's own files; `nil` when absent.
+  private(set) var metaParameters: JSONObject?
 
   static let configByteLimit: UInt64 = 16 << 20
 
@@ -16,6 +18,7 @@ struct TokenizerDirectory {
     self.path = path
     modelConfig = try readObject("config.json") ?? JSONObject()
     tokenizerConfig = try readObject("tokenizer_config.json")
+    metaParameters = try readObject("params.json")
   }
 
   func file(_ name: String) -> String { path + "/" + name }
@@ -28,6 +31,14 @@ struct TokenizerDirectory {
       guard case .fileNotFound = error.reason else { throw error }
       return nil
     }
+  }
+
+  /// Opens `tokenizer.model`; `nil` when it is not there, or when it is a text of ranks and the same
+  /// tokenizer lies beside it as `tokenizer.json`, which says more.
+  func openTokenizerModel() throws(FormatError) -> PositionalFile? {
+    guard let model = try open("tokenizer.model") else { return nil }
+    if try RankedTokens.isOne(model), try open("tokenizer.json") != nil { return nil }
+    return model
   }
 
   /// Reads a small file whole; `nil` when it is not there.
@@ -81,6 +92,23 @@ struct TokenizerDirectory {
   func modelConfigValue(_ key: String) -> JSONValue? {
     let root = JSONValue.object(modelConfig)
     return root[key] ?? root["text_config"]?[key]
+  }
+
+  /// The caller's count of tokens, or `vocab_size` of `config.json` or of `params.json`, where −1
+  /// says nothing; checked.
+  func declaredCount(given: Int?) throws(FormatError) -> Int? {
+    var source = "config.json"
+    var count = given ?? modelConfigValue("vocab_size")?.int
+    if count == nil, let stated = metaParameters?["vocab_size"]?.int, stated != -1 {
+      source = "params.json"
+      count = stated
+    }
+    if let count, count < 1 || count > Vocabulary.countLimit {
+      throw error(
+        source, "vocab_size",
+        .outOfRange(found: "\(count)", allowed: "1 to \(Vocabulary.countLimit)"))
+    }
+    return count
   }
 
   /// An error about a member of one of the small files.

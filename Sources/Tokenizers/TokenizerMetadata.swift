@@ -33,11 +33,11 @@ package struct TokenizerMetadata: Sendable {
   package var notes: [String] = []
 }
 
-/// Reads the tokenizer of a Hugging Face model directory.
+/// Reads the tokenizer of a model directory of Hugging Face or of Meta.
 ///
-/// Three kinds are read, and looked for in this order: a SentencePiece `tokenizer.model`, a
-/// `tokenizer.json` with byte fallback (a SentencePiece model in another form), and a byte-level
-/// `tokenizer.json`. Architecture `llama4` has the last kind only.
+/// Four kinds are read, and looked for in this order: a SentencePiece `tokenizer.model`, a
+/// `tokenizer.json` with byte fallback (a SentencePiece model in another form), a byte-level
+/// `tokenizer.json`, and a `tokenizer.model` that is a text of ranks. Architecture `llama4` has the last kind only.
 ///
 /// - Parameters:
 ///   - directory: holds `tokenizer.model` or `tokenizer.json`, and the configuration files.

@@ -53,8 +53,8 @@ final class StepLine: Sendable {
     let rate =
       progress.tokensPerSecond > 0 ? ", \(fixed(progress.tokensPerSecond, 0)) tokens/s" : ""
     let text =
-      "\(fixed(100 * progress.fraction, 0)) %: \(progress.detail)\(rate), "
-      + "\(ProgressLine.clock(left)) left"
+      "\(fixed(100 * progress.fraction, 0)) %: \(progress.detail)\(rate)"
+      + (progress.fraction > 0 ? ", \(ProgressLine.clock(left)) left" : "")
     Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
   }
 }

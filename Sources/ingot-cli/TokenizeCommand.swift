@@ -36,6 +36,9 @@ struct TokenizeCommand: ParsableCommand {
   @Flag(help: "Take each line of the file for a text; print one line of JSON for each.")
   var lines = false
 
+  @Flag(help: "As --lines, but each text ends with a NUL byte, so that texts may hold line feeds.")
+  var null = false
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -46,7 +49,10 @@ struct TokenizeCommand: ParsableCommand {
     if (text == nil) == (file == nil) {
       throw ValidationError("give either --text or --file")
     }
-    if lines, file == nil { throw ValidationError("--lines goes with --file") }
+    if lines || null, file == nil {
+      throw ValidationError("--lines and --null go with --file")
+    }
+    if lines, null { throw ValidationError("give either --lines or --null") }
   }
 
   func run() throws {
@@ -55,20 +61,19 @@ struct TokenizeCommand: ParsableCommand {
       let bytes =
         try file.map { try PositionalFile.readAll($0, limit: Self.textByteLimit) }
         ?? Array((text ?? "").utf8)
-      guard lines else {
+      guard lines || null else {
         let result = encode(bytes, tokenizer)
         try Terminal.print(json ? result.json() : result.table)
         return
       }
-      var output: [String] = []
-      // What follows the last line feed is a line only if there is something.
+      let terminator = null ? 0 : UInt8(ascii: "\n")
+      // What follows the last terminator is a text only if there is something.
       var rest = bytes[...]
       while !rest.isEmpty {
-        let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex
-        output.append(encode(Array(rest[..<end]), tokenizer).json(isCompact: true))
+        let end = rest.firstIndex(of: terminator) ?? rest.endIndex
+        try Terminal.print(encode(Array(rest[..<end]), tokenizer).json(isCompact: true))
         rest = rest[min(end + 1, rest.endIndex)...]
       }
-      if !output.isEmpty { try Terminal.print(output.joined(separator: "\n")) }
     }
   }
 

@@ -33,8 +33,8 @@ struct VerifyCommand: ParsableCommand {
     help: ArgumentHelp("Text that both models predict.", valueName: "file"), completion: .file())
   var text: String?
 
-  @Option(help: ArgumentHelp("Tokens of a chunk.", valueName: "tokens"))
-  var context = 512
+  @Option(help: ArgumentHelp("Tokens of a chunk (default: 512).", valueName: "tokens"))
+  var context: Int?
 
   @Option(help: ArgumentHelp("Use only the first chunks of the text.", valueName: "count"))
   var chunks: Int?
@@ -126,17 +126,18 @@ struct VerifyCommand: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
-      // Before hours of work: a report that cannot be written is known now.
-      let reports = try ReportFiles(
-        [
-          (json == "-" ? nil : json, \.json), (junit, \.junit), (markdown, \.markdown),
-          (html, \.html),
-        ])
+      catchSignals()
       let verifier = try Verifier(
         options, gates: gates, policy: policy, memoryLimit: memoryLimit.byteCount,
         threadCount: threads)
+      let wanted = [
+        (json == "-" ? nil : json, \VerificationVerdict.json), (junit, \.junit),
+        (markdown, \.markdown), (html, \.html),
+      ].compactMap { path, form in path.map { ($0, form) } }
+      try verifier.checkOutputs(wanted.map { $0.0 } + (saveReference.map { [$0] } ?? []))
+      // Before hours of work: a report that cannot be written is known now.
+      let reports = try ReportFiles(wanted)
       for note in verifier.notes { Terminal.note(note) }
-      catchSignals()
       let verdict = try run(verifier)
       try reports.write(verdict)
       try Terminal.print(
@@ -175,30 +176,15 @@ struct VerifyCommand: ParsableCommand {
 private struct ReportFiles {
   private var files: [(file: OutputFile, form: KeyPath<VerificationVerdict, String>)] = []
 
-  init(_ wanted: [(path: String?, form: KeyPath<VerificationVerdict, String>)]) throws {
-    for (path, form) in wanted {
-      guard let path else { continue }
-      for (other, _) in files where OutputFile.isSamePlace(other.path, path) {
-        throw UsageError("two reports cannot both be \(printable(path))")
-      }
-      files.append((try OutputFile(path), form))
-    }
+  init(_ wanted: [(path: String, form: KeyPath<VerificationVerdict, String>)]) throws {
+    for (path, form) in wanted { files.append((try OutputFile(path), form)) }
   }
 
   func write(_ verdict: VerificationVerdict) throws {
     for (file, form) in files {
       var text = verdict[keyPath: form]
       if !text.hasSuffix("\n") { text += "\n" }
-      let bytes = Array(text.utf8)
-      var failure: OutputError?
-      bytes.withUnsafeBytes { bytes in
-        do throws(OutputError) {
-          try file.write(bytes, at: 0)
-        } catch {
-          failure = error
-        }
-      }
-      if let failure { throw failure }
+      try file.write(Array(text.utf8), at: 0)
       try file.commit()
     }
   }

@@ -163,12 +163,6 @@ func refusesTypesThatAreNotReadYet(_ type: TensorType) throws {
   #expect("\(error)".contains("type \(type), not yet read"))
 }
 
-@Test func refusesQuantizedConfiguration() throws {
-  let error = try #require(
-    try failure(tinyTensors(), config: ["quantization_config": #"{"quant_method":"gptq"}"#]))
-  #expect(error.field == "quantization_config")
-}
-
 @Test func biasesAreInAllLayersOrNone() throws {
   var shapes = tinyTensors()
   shapes["model.layers.0.self_attn.q_proj.bias"] = [64]

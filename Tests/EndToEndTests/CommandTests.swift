@@ -27,6 +27,37 @@ private let llama3 = Fixtures.path("models/llama3")
   #expect(document["tensors"]?.array?.count == 58)
 }
 
+@Test func tokenizesTextsOfCheckpointsAndArchives() throws {
+  let folder = TemporaryFolder()
+  let archive = folder.file("out.gguf")
+  #expect(Command.ingot("convert", llama3, "-o", archive, "--type", "Q8_0").status == 0)
+  let file = folder.write("text.txt", "a<|eot_id|>\n\nb")
+  for model in [llama3, archive] {
+    let json = Command.ingot("tokenize", model, "--text", "a<|eot_id|>", "--json")
+    let document = try JSONValue(parsing: Array(json.output.utf8), file: "stdout")
+    #expect(document["tokens"]?.array?.compactMap(\.int) == [2040, 64, 2045])
+    #expect(
+      document["pieces"]?.array?.compactMap(\.string) == ["<|begin_of_text|>", "a", "<|eot_id|>"])
+    let table = Command.ingot("tokenize", model, "--file", file, "--no-bos")
+    #expect(table.output.hasPrefix("  64  \"a\"\n2045  \"<|eot_id|>\"\n"))
+    #expect(table.output.hasSuffix("  65  \"b\"\n"))
+    let lines = Command.ingot("tokenize", model, "--file", file, "--lines", "--no-bos")
+    let documents = try lines.output.split(separator: "\n").map {
+      try JSONValue(parsing: Array($0.utf8), file: "stdout")["tokens"]?.array?.compactMap(\.int)
+    }
+    #expect(documents == [[64, 2045], [], [65]])
+    let plain = Command.ingot(
+      "tokenize", model, "--file", file, "--lines", "--no-bos", "--no-special")
+    #expect(!plain.output.contains("2045"))
+  }
+  #expect(Command.ingot("tokenize", llama3).status == 64)
+  #expect(Command.ingot("tokenize", llama3, "--text", "a", "--file", file).status == 64)
+  #expect(Command.ingot("tokenize", llama3, "--text", "a", "--lines").status == 64)
+  #expect(Command.ingot("tokenize", folder.file("none"), "--text", "a").status == 66)
+  #expect(Command.ingot("tokenize", folder.path, "--text", "a").status == 65)
+  #expect(Command.ingot("tokenize", file, "--text", "a").status == 65)
+}
+
 @Test func dryRunWritesNothing() throws {
   let folder = TemporaryFolder()
   let result = Command.ingot(

@@ -6,6 +6,7 @@ Needs INGOT (path of the built command) and the environment of setup-peers.sh; `
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ import unittest
 import gguf
 import llama_cpp
 import numpy as np
+import sentencepiece
+import tokenizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODELS = ROOT / "Fixtures" / "models"
@@ -218,6 +221,65 @@ class InteropTests(unittest.TestCase):
         self.assertIsNone(first_difference(again, theirs))
         report = json.loads(run(INGOT, "check", theirs, "--json"))
         self.assertTrue(report["passed"])
+
+    def test_tokens_equal_those_of_the_libraries_and_of_llama_cpp(self):
+        encoding = ROOT / "Fixtures" / "tokenizers" / "encoding"
+        texts = random_texts(4000, seed=20)
+        file = self.work / "texts.bin"
+        file.write_bytes(b"".join(text.encode() + b"\0" for text in texts))
+
+        def ours(path, *flags):
+            lines = run(INGOT, "tokenize", path, "--file", file, "--null", "--no-bos", *flags)
+            return [json.loads(line)["tokens"] for line in lines.split("\n") if line]
+
+        def compare(name, found, expected):
+            self.assertEqual(len(found), len(texts))
+            for text, a, b in zip(texts, found, expected):
+                self.assertEqual(a, b, f"{name}: {text!r}")
+
+        modes = ((True, []), (False, ["--no-special"]))
+        for folder in (MODELS / "llama3", encoding / "hard-llama3", encoding / "hard-llama4",
+                       encoding / "characters-prep", encoding / "characters-metafirst"):
+            peer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            for parses, flags in modes:
+                peer.encode_special_tokens = not parses
+                expected = [e.ids for e in peer.encode_batch(texts, add_special_tokens=False)]
+                compare(f"{folder.name} {flags}", ours(folder, *flags), expected)
+        for folder in (MODELS / "llama2", encoding / "sentencepiece-extra",
+                       encoding / "sentencepiece-unused", encoding / "sentencepiece-user"):
+            peer = sentencepiece.SentencePieceProcessor(str(folder / "tokenizer.model"))
+            compare(folder.name, ours(folder, "--no-special"), peer.encode(texts))
+        for model in ("llama3", "llama2"):
+            archive = self.converted(model, "Q4_0", suffix="-tokens")
+            peer = llama_cpp.Llama(str(archive), vocab_only=True, verbose=False)
+            for parses, flags in modes:
+                expected = [
+                    peer.tokenize(t.encode(), add_bos=False, special=parses) for t in texts]
+                compare(f"{archive.name} {flags}", ours(archive, *flags), expected)
+            peer.close()
+
+
+def random_texts(count, seed):
+    """Short texts of all of Unicode, and of what tokenizers treat in ways of their own."""
+    source = random.Random(seed)
+    hard = (
+        "'s 'S 't 're 'Ve 'll 'd '\u017f \u2581 \u0301 a A ab AB aB 12 1234 \u0663 \u00bd \u4e2d \u30a2 \u0e01 \u01c5 "
+        "\u02b0 \u00df \U0001f642 \u200d / // ! ... _ <0x0A> <s> </s> <unk> <|eot_id|> <|eot|> [plain] [left] "
+        "[right] word <|im|> \u1c89 \U00010d40 def return the").split(" ")
+    hard += [" ", "  ", "\n", "\r\n", " \n", "\t", "\u00a0", "\u3000", "\u0085", "\x1c", "\x0b", "\u2028"]
+
+    def character():
+        while True:
+            value = source.randrange(1, source.choice((0x80, 0x800, 0x3000, 0x11000, 0x110000)))
+            if not 0xD800 <= value < 0xE000:
+                return chr(value)
+
+    return [
+        "".join(
+            source.choice(hard) if source.random() < 0.6 else character()
+            for _ in range(source.choice((1, 2, 4, 8, 16, 32))))
+        for _ in range(count)
+    ]
 
 
 if __name__ == "__main__":

@@ -105,6 +105,34 @@ func logitThatIsNotFiniteIsNoticed(_ kernels: KernelTable, _ bad: Float) {
   }
 }
 
+/// A worker whose tiles hold nothing but such numbers has no top, and may come first or last.
+@Test(arguments: KernelTable.runnableHere, [Float.nan, -.infinity])
+func wholeTileThatIsNotFiniteIsNoticed(_ kernels: KernelTable, _ bad: Float) {
+  let good = [Float](repeating: 1, count: 64)
+  let damaged = [Float](repeating: bad, count: 64)
+  for hasCandidate in [false, true] {
+    var (whole, broken) = (LogitPair.empty, LogitPair.empty)
+    kernels.addLogits(good, hasCandidate ? good : nil, count: 64, firstToken: 0, to: &whole)
+    kernels.addLogits(damaged, hasCandidate ? good : nil, count: 64, firstToken: 64, to: &broken)
+    var first = whole
+    first.merge(broken)
+    broken.merge(whole)
+    #expect(!first.isFinite && !broken.isFinite)
+  }
+}
+
+/// Minus infinity has no probability, but it is no logit of a healthy model.
+@Test(arguments: KernelTable.runnableHere, [Float.nan, .infinity, -.infinity])
+func loneLogitThatIsNotFiniteIsNoticed(_ kernels: KernelTable, _ bad: Float) {
+  for place in [0, 15, 16, 62] {
+    var logits = [Float](repeating: 1, count: 63)
+    logits[place] = bad
+    var pair = LogitPair.empty
+    kernels.addLogits(logits, nil, count: 63, firstToken: 0, to: &pair)
+    #expect(!pair.isFinite, "\(place)")
+  }
+}
+
 @Test(arguments: KernelTable.runnableHere)
 func comparesVectorsOfAnyLength(_ kernels: KernelTable) {
   var numbers = Sequence32(state: 3)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ByteIO
 import Quantizers
 import ReferenceModel
 import Tensors
@@ -44,8 +45,10 @@ struct ForwardBenchmarks: ParsableCommand {
   }
 
   func run() throws {
-    let model = try self.model.hasSuffix(".gguf")
+    let model =
+      try self.model.hasSuffix(".gguf")
       ? ReferenceModel(archive: self.model) : ReferenceModel(checkpoint: self.model)
+    let before = ProcessMemory.residentByteCount
     let layerCount = min(layers, model.dimensions.layerCount)
     let scratch = ForwardScratch(
       [model], tokenCount: tokens, contextLength: context, threadCount: threads)
@@ -54,6 +57,14 @@ struct ForwardBenchmarks: ParsableCommand {
       cancellation: CancellationFlag())
     let vocabulary = model.dimensions.vocabularySize
     try pass.embed((0..<tokens).map { Int32($0 * 7919 % vocabulary) })
+    try pass.runLayer(0)
+    let buffers =
+      ForwardPass.byteCount(model, tokenCount: tokens)
+      + ForwardScratch.byteCount(
+        [model], tokenCount: tokens, contextLength: context, threadCount: threads)
+    print(
+      "resident: at most \(ProcessMemory.peakResidentByteCount >> 20) MiB, "
+        + "of which \(buffers >> 20) MiB buffers; before them \(before >> 20) MiB\n")
     let products = model.layerProducts(0)
     let library = try PlainProducts(products, tokenCount: tokens, threadCount: threads)
     let operations = products.reduce(0.0) {

@@ -74,8 +74,11 @@ static void NAME(add_logits)(
   NAME(vfloat) p_maximum = (NAME(vfloat))(float)pair->p.maximum;
   NAME(vfloat) p_sum = (NAME(vfloat))0.0f;
   if (!q) {
-    for (size_t i = 0; i < count; i += LANES)
-      p_sum += NAME(exponential)(NAME(load)(p + i, count - i) - p_maximum);
+    for (size_t i = 0; i < count; i += LANES) {
+      NAME(vfloat) a = NAME(load)(p + i, count - i);
+      // Minus infinity alone would pass as no probability: 0 × it is no number.
+      p_sum += NAME(exponential)(a - p_maximum) + a * 0.0f;
+    }
     pair->p.sum += NAME(total)(p_sum);
     return;
   }

@@ -31,11 +31,7 @@ struct WeightFiles {
   /// - Throws: `FormatError` when there is none, or not all of it.
   init(folder: String, format wanted: WeightFormat?) throws(FormatError) {
     let present = try DirectoryListing.names(in: folder)
-    let usable = WeightFormat.allCases.filter { format in
-      present.contains { name in
-        name == format.indexName || name == format.singleName || ShardNumber(name, format) != nil
-      }
-    }
+    let usable = Self.formats(present)
     guard let format = wanted ?? usable.first else {
       throw Self.nothingUsable(folder: folder, present: present)
     }
@@ -58,6 +54,17 @@ struct WeightFiles {
     let ignored = Self.candidates(present).filter { !used.contains($0) }
     if !ignored.isEmpty {
       notes.append("ignored: " + printable(ignored.joined(separator: ", ")))
+    }
+  }
+
+  /// Whether there are weights as Hugging Face libraries save them.
+  static func areAmong(_ names: [String]) -> Bool { !formats(names).isEmpty }
+
+  private static func formats(_ present: [String]) -> [WeightFormat] {
+    WeightFormat.allCases.filter { format in
+      present.contains { name in
+        name == format.indexName || name == format.singleName || ShardNumber(name, format) != nil
+      }
     }
   }
 

@@ -7,6 +7,11 @@ package struct InputFiles: Sendable {
   /// The checkpoint's directory; `nil` for an archive.
   package var folder: String?
 
+  package init(paths: [String], folder: String? = nil) {
+    self.paths = paths
+    self.folder = folder
+  }
+
   /// What belongs to a checkpoint, by its ending: configuration, tokenizer, card, weights.
   private static let checkpointSuffixes = [
     ".json", ".safetensors", ".model", ".jinja", ".txt", ".md", ".bin", ".pth", ".pt",

@@ -11,6 +11,8 @@ import SystemPackage
 #endif
 
 /// What a CHECKPOINT argument is, by its content and not by its name.
+///
+/// A directory is one of Hugging Face or of Meta: `MetaDirectory.folder(of:)` tells them apart.
 package enum InputKind: Sendable {
   case archive, safetensors, pytorch, directory
 
@@ -46,7 +48,7 @@ package enum InputKind: Sendable {
         file: path, fileOffset: 0, field: "magic",
         reason: .unsupported(
           found: "bytes of no known format",
-          allowed: "GGUF, safetensors, a file of torch.save, or a Hugging Face directory"))
+          allowed: "GGUF, safetensors, a file of torch.save, or a directory of Hugging Face or Meta"))
     }
   }
 }

@@ -5,31 +5,60 @@ import Tensors
 import Tokenizers
 
 extension InputModel {
-  /// Opens a Hugging Face directory: names, shapes and metadata become the archive's.
-  ///
-  /// Keys come in the reference converter's order: general, architecture, tokenizer.
+  /// Opens a directory of Hugging Face or of Meta: names, shapes and metadata become the archive's.
   init(checkpoint path: String, recipe: Recipe) throws {
-    let directory = try CheckpointDirectory(path)
-    let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
+    if let folder = try MetaDirectory.folder(of: path) {
+      let directory = try MetaDirectory(folder)
+      try self.init(
+        directory, folder: folder, cardFolder: MetaDirectory.cardFolder(of: folder),
+        configuration: ModelConfiguration(
+          metaParameters: directory.parametersFile, companion: directory.path(of: "config.json"),
+          tensors: directory.tensors),
+        notes: directory.notes, path: path, recipe: recipe)
+    } else {
+      let directory = try CheckpointDirectory(path)
+      let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
+      let weights = try dequantizedSource(directory, folder: directory.path)
+      try self.init(
+        weights.source, folder: directory.path, cardFolder: directory.path,
+        configuration: configuration, notes: directory.notes + weights.notes, path: path,
+        recipe: recipe)
+    }
+  }
+
+  /// Keys come in the reference converter's order: general, architecture, tokenizer.
+  ///
+  /// - Parameters:
+  ///   - weights: the tensors, dequantized.
+  ///   - folder: holds the tokenizer.
+  ///   - cardFolder: holds the model card, and gives the model its name.
+  ///   - configuration: of the tensors.
+  ///   - notes: about how the directory was read.
+  ///   - path: as the user named the checkpoint.
+  ///   - recipe: what the user asks for.
+  private init(
+    _ weights: any TensorSource, folder: String, cardFolder: String,
+    configuration: ModelConfiguration, notes directoryNotes: [String], path: String, recipe: Recipe
+  ) throws {
     let mapping = try ModelMapping(
-      configuration, tensors: directory.tensors, files: directory.files)
+      configuration, tensors: weights.tensors, files: weights.files)
     var tokenizerOptions = TokenizerOptions(architecture: mapping.architecture)
     tokenizerOptions.vocabularySize = mapping.vocabularySize
     tokenizerOptions.preTokenizer = recipe.preTokenizer
     tokenizerOptions.chatTemplate = try recipe.chatTemplate
-    let tokenizer = try readTokenizer(directory: directory.path, options: tokenizerOptions)
+    let tokenizer = try readTokenizer(directory: folder, options: tokenizerOptions)
 
     let general = try generalMetadata(
-      directory: directory.path, architecture: mapping.architecture, modelName: recipe.modelName,
+      directory: cardFolder, architecture: mapping.architecture, modelName: recipe.modelName,
       parameterCounts: ParameterCounts(dense: mapping.elementCount))
 
     var metadata = general.entries
     metadata.merge(mapping.metadata)
     metadata.merge(tokenizer.entries)
 
-    source = directory
+    source = weights
     let positions = Dictionary(
-      uniqueKeysWithValues: directory.tensors.enumerated().map { ($1.name, $0) })
+      uniqueKeysWithValues: source.tensors.enumerated().map { ($1.name, $0) })
     tensors =
       mapping.tensors.compactMap { tensor in
         positions[tensor.source.name].map { position in
@@ -51,9 +80,9 @@ extension InputModel {
       headCount: mapping.headCount, headCountKV: mapping.headCountKV,
       expertCount: mapping.expertCount)
     isArchive = false
-    folder = directory.path
+    self.folder = folder
     partCount = 1
-    notes = directory.notes + mapping.notes + general.notes + tokenizer.notes
+    notes = directoryNotes + mapping.notes + general.notes + tokenizer.notes
   }
 }
 

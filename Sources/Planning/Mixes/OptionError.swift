@@ -18,7 +18,7 @@ package struct OptionError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 
   package var description: String {
-    let text = "\(option) \(printable(found)): \(problem)"
+    let text = (found.isEmpty ? option : "\(option) \(printable(found))") + ": \(problem)"
     return advice.map { text + "; " + $0 } ?? text
   }
 }

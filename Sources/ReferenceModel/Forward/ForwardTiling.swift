@@ -2,9 +2,11 @@
 package struct ForwardTiling: Hashable, Sendable {
   /// Rows of a weight matrix that a worker multiplies with all tokens.
   ///
-  /// The library packs the activations once per tile, so fewer rows cost speed.
-  package var rowCount = 512
-  /// Columns that are dequantized at a time, a multiple of 256: 4 MiB with the rows above.
+  /// The library packs the activations once per tile, so fewer rows cost speed; more leave workers
+  /// without one. Not a matter of the thread count: the library may round a tile of other height
+  /// differently, and figures should not depend on the machine's size.
+  package var rowCount = 256
+  /// Columns that are dequantized at a time, a multiple of 256: 2 MiB with the rows above.
   package var columnCount = 2048
   /// Tokens whose product with the up matrix a worker holds.
   package var tokenCount = 2048
@@ -17,13 +19,6 @@ package struct ForwardTiling: Hashable, Sendable {
   package static let standard = ForwardTiling()
 
   package init() {}
-
-  /// Rows of a tile, so that every worker gets some.
-  func rows(of rowCount: Int, threadCount: Int) -> Int {
-    let share = (rowCount + threadCount - 1) / threadCount
-    let rounded = (share + 15) / 16 * 16
-    return min(self.rowCount, max(64, rounded))
-  }
 
   /// Queries of a block in chunks of `contextLength` tokens.
   func queries(contextLength: Int) -> Int {

@@ -26,12 +26,11 @@ struct LayerStep: Sendable {
   }
 
   private func tiles(_ weights: [LayerWeight]) -> [Tile] {
-    let tensors = weights.map { pass.model.weight(.layer(layer, $0)) }
-    let total = tensors.reduce(0) { $0 + $1.rowCount }
-    let size = pass.scratch.tiling.rows(of: total, threadCount: pass.scratch.threadCount)
-    return zip(weights, tensors).flatMap { weight, tensor in
-      (0..<tensor.rowCount.partCount(of: size)).map { index in
-        Tile(weight: weight, rows: tensor.rowCount.part(index, of: size))
+    let size = pass.scratch.tiling.rowCount
+    return weights.flatMap { weight in
+      let rowCount = pass.model.weight(.layer(layer, weight)).rowCount
+      return (0..<rowCount.partCount(of: size)).map { index in
+        Tile(weight: weight, rows: rowCount.part(index, of: size))
       }
     }
   }

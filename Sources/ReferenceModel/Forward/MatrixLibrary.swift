@@ -9,47 +9,73 @@
 /// Matrix products of the system's BLAS: OpenBLAS, Accelerate on Apple.
 ///
 /// OpenBLAS is loaded when the first product is wanted and not linked: its start-up allocates
-/// buffers and starts threads, and retries for ever where address space is limited, which is nothing
+/// buffers and starts threads, and where address space is limited it never returns, which is nothing
 /// that a conversion should pay for. It gets one thread; the threads are ours.
 package struct MatrixLibrary: Sendable {
-  /// `cblas_sgemm`: order, two transpositions, rows, columns, inner length, alpha, a, b, beta, c,
-  /// each matrix with its leading dimension.
-  private typealias SGEMM =
-    @convention(c) (
-      Int32, Int32, Int32, Int32, Int32, Int32, Float, UnsafePointer<Float>, Int32,
-      UnsafePointer<Float>, Int32, Float, UnsafeMutablePointer<Float>, Int32
-    ) -> Void
-
-  /// Resident bytes that the library itself takes per calling thread: its packed panels.
-  package static let workspaceByteCountPerThread = 8 << 20
+  /// Resident bytes that the library takes per calling thread, to be counted beside the buffers.
+  ///
+  /// Packed panels and its own code: measured 4 MiB in all with 2 threads, 5 MiB with 8.
+  package static let workspaceByteCountPerThread = 4 << 20
 
   #if canImport(Accelerate)
     /// Accelerate starts threads of its own.
-    static let ownsThreads = true
+    package static let ownsThreads = true
     /// Always there.
     package static let shared: Result<MatrixLibrary, MatrixLibraryError> = .success(.init())
   #else
-    static let ownsThreads = false
-    private let sgemm: SGEMM
+    package static let ownsThreads = false
+
+    /// `cblas_sgemm`: order, two transpositions, rows, columns, inner length, factor, a, b, factor of
+    /// what c holds, c, each matrix with its leading dimension.
+    private typealias Multiply =
+      @convention(c) (
+        Int32, Int32, Int32, Int32, Int32, Int32, Float, UnsafePointer<Float>, Int32,
+        UnsafePointer<Float>, Int32, Float, UnsafeMutablePointer<Float>, Int32
+      ) -> Void
+    private typealias SetThreadCount = @convention(c) (Int32) -> Void
+    private typealias ParallelKind = @convention(c) () -> Int32
+    private typealias Configuration = @convention(c) () -> UnsafePointer<CChar>?
+
+    private let multiply: Multiply
 
     /// Loaded once; a failure stays.
     package static let shared = Result { () throws(MatrixLibraryError) in try MatrixLibrary() }
 
-    private static let names = ["libopenblas.so.0", "libopenblas.so"]
+    /// Some distributions call the build with threads `p`, and the plain one has none.
+    private static let names = ["libopenblasp.so.0", "libopenblas.so.0", "libopenblas.so"]
 
     private init() throws(MatrixLibraryError) {
-      // Read when the library starts; what the user set concerns programs that leave it the threads.
+      // Read when the library starts: then it starts no threads. Ours would each get a team of the
+      // build that uses OpenMP.
       setenv("OPENBLAS_NUM_THREADS", "1", 1)
-      setenv("OMP_NUM_THREADS", "1", 0)
-      guard
-        let library = Self.names.lazy.compactMap({ dlopen($0, RTLD_NOW | RTLD_LOCAL) }).first
-      else { throw MatrixLibraryError(reason: "OpenBLAS is not installed") }
-      guard let sgemm = dlsym(library, "cblas_sgemm"),
-        let setThreadCount = dlsym(library, "openblas_set_num_threads")
-      else { throw MatrixLibraryError(reason: "OpenBLAS lacks cblas_sgemm") }
-      typealias SetThreadCount = @convention(c) (Int32) -> Void
-      unsafeBitCast(setThreadCount, to: SetThreadCount.self)(1)
-      self.sgemm = unsafeBitCast(sgemm, to: SGEMM.self)
+      setenv("OMP_NUM_THREADS", "1", 1)
+      var problem = "OpenBLAS is not installed"
+      for name in Self.names {
+        guard let library = dlopen(name, RTLD_NOW | RTLD_LOCAL) else { continue }
+        guard let multiply = dlsym(library, "cblas_sgemm"),
+          let setThreadCount = dlsym(library, "openblas_set_num_threads"),
+          let parallelKind = dlsym(library, "openblas_get_parallel"),
+          let configuration = dlsym(library, "openblas_get_config")
+        else {
+          problem = "\(name) is no OpenBLAS with cblas_sgemm"
+          continue
+        }
+        // Without locks its buffers are for one thread at a time.
+        guard unsafeBitCast(parallelKind, to: ParallelKind.self)() != 0 else {
+          problem = "\(name) is the build without threads, which several threads may not share"
+          continue
+        }
+        let text = unsafeBitCast(configuration, to: Configuration.self)()
+          .map { String(cString: $0) }
+        guard let text, text.ranges(of: "USE64BITINT").isEmpty else {
+          problem = "\(name) is the build with 64-bit indices"
+          continue
+        }
+        unsafeBitCast(setThreadCount, to: SetThreadCount.self)(1)
+        self.multiply = unsafeBitCast(multiply, to: Multiply.self)
+        return
+      }
+      throw MatrixLibraryError(problem: problem)
     }
   #endif
 
@@ -85,7 +111,7 @@ package struct MatrixLibrary: Sendable {
         Int32(c.rowCount), Int32(c.columnCount), Int32(innerLength), scale, a.start,
         Int32(a.stride), b.start, Int32(b.stride), beta, c.start, Int32(c.stride))
     #else
-      sgemm(
+      multiply(
         Self.rowMajor, Self.plain, transposition, Int32(c.rowCount), Int32(c.columnCount),
         Int32(innerLength), scale, a.start, Int32(a.stride), b.start, Int32(b.stride), beta,
         c.start, Int32(c.stride))
@@ -93,11 +119,12 @@ package struct MatrixLibrary: Sendable {
   }
 }
 
-/// The system has no library for matrix products.
+/// The system has no library for matrix products that forward passes can use.
 package struct MatrixLibraryError: Error, Hashable, CustomStringConvertible {
-  package var reason: String
+  package var problem: String
 
   package var description: String {
-    "\(reason), which forward passes need: install it (Debian, Ubuntu: apt-get install libopenblas0)"
+    "a forward pass needs OpenBLAS, and \(problem); install it "
+      + "(Debian, Ubuntu: apt-get install libopenblas0-pthread)"
   }
 }

@@ -98,9 +98,8 @@ struct ArchiveKeys {
     return rows
   }
 
-  /// - Parameters:
-  ///   - dimension: entries of a head.
-  ///   - divisors: of the tensor `rope_freqs.weight`, one per pair; `nil` where there is none.
+  /// Radians per position of each pair of a head of `dimension` entries; the divisors are those of
+  /// the tensor `rope_freqs.weight`, where there is one.
   func frequencies(dimension: Int, divisors: [Float]?) throws(FormatError) -> [Float] {
     let base = try positive("rope.freq_base", absent: 10_000)
     let scale = try linearFactor()

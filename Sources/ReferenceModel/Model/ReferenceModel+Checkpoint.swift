@@ -4,21 +4,21 @@ import Checkpoints
 import Tensors
 
 extension ReferenceModel {
-  /// Opens a Hugging Face directory, or one weights file with `config.json` beside it.
+  /// Opens a directory of Hugging Face or of Meta, or a weights file with its configuration beside
+  /// it.
   ///
   /// - Throws: `FormatError` for everything that is missing, contradictory or not known.
   package init(checkpoint path: String) throws {
+    if let folder = try MetaDirectory.folder(of: path) {
+      try self.init(meta: folder)
+      return
+    }
     let directory = try CheckpointDirectory(path)
     let file = directory.path(of: "config.json")
     let configuration = try ModelConfiguration(file: file)
     try Self.refuseUnsupported(configuration)
-    let dimensions = ForwardDimensions(
-      layerCount: configuration.layerCount, embeddingLength: configuration.embeddingLength,
-      feedForwardLength: configuration.feedForwardLength, headCount: configuration.headCount,
-      headCountKV: configuration.headCountKV, headDimension: configuration.headDimension,
-      vocabularySize: configuration.vocabularySize,
-      normEpsilon: Float(configuration.rmsEpsilon ?? 1e-6),
-      contextLength: configuration.contextLength)
+    let weights = try dequantizedSource(directory, folder: directory.path)
+    let dimensions = ForwardDimensions(configuration)
     let rotary = RotaryFrequencies(
       frequencies: try Self.frequencies(configuration), layout: .halves)
 
@@ -43,7 +43,7 @@ extension ReferenceModel {
     if configuration.hasAttentionBias { biases.formUnion(LayerWeight.attentionBiases) }
     if configuration.hasMLPBias { biases.formUnion(LayerWeight.feedForwardBiases) }
     try self.init(
-      source: directory, path: path, dimensions: dimensions, rotary: rotary, names: names,
+      source: weights.source, path: path, dimensions: dimensions, rotary: rotary, names: names,
       ignored: ignored
     ) { role in
       if case .layer(_, let weight) = role { return !weight.isBias || biases.contains(weight) }
@@ -52,11 +52,6 @@ extension ReferenceModel {
   }
 
   private static func refuseUnsupported(_ configuration: ModelConfiguration) throws(FormatError) {
-    if configuration.isQuantized {
-      throw FormatError(
-        file: configuration.file, field: "quantization_config",
-        reason: .unsupported(found: "quantized weights", allowed: "float weights"))
-    }
     if !configuration.isCausal {
       throw FormatError(
         file: configuration.file, field: "is_causal",
@@ -64,7 +59,7 @@ extension ReferenceModel {
     }
   }
 
-  private static func frequencies(_ configuration: ModelConfiguration) throws(FormatError)
+  static func frequencies(_ configuration: ModelConfiguration) throws(FormatError)
     -> [Float]
   {
     let rotary = configuration.rotary
@@ -86,7 +81,8 @@ extension ReferenceModel {
   private static func llama3(
     _ frequency: Float, _ scaling: RotaryConfiguration.Llama3Scaling
   ) -> Float {
-    let wavelength = 2 * Float.pi / frequency
+    // `Float.pi` is rounded toward zero, the framework's to nearest.
+    let wavelength = Float(2 * Double.pi) / frequency
     let turns = Float(scaling.originalContextLength) / wavelength
     let low = Float(scaling.lowFrequencyFactor)
     let high = Float(scaling.highFrequencyFactor)
@@ -118,5 +114,17 @@ extension LayerWeight {
     case .upBias: "mlp.up_proj.bias"
     case .downBias: "mlp.down_proj.bias"
     }
+  }
+}
+
+extension ForwardDimensions {
+  init(_ configuration: ModelConfiguration) {
+    self.init(
+      layerCount: configuration.layerCount, embeddingLength: configuration.embeddingLength,
+      feedForwardLength: configuration.feedForwardLength, headCount: configuration.headCount,
+      headCountKV: configuration.headCountKV, headDimension: configuration.headDimension,
+      vocabularySize: configuration.vocabularySize,
+      normEpsilon: Float(configuration.rmsEpsilon ?? 1e-6),
+      contextLength: configuration.contextLength)
   }
 }

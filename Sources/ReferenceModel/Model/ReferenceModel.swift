@@ -8,7 +8,7 @@ import Tensors
 /// rename or permutation of a converter shows as different logits instead of confirming itself.
 package struct ReferenceModel: Sendable {
   package let source: any TensorSource
-  /// Shapes and types are checked. `.output` is absent where the embedding serves for it.
+  /// With checked shapes and types; `.output` is absent where the embedding serves for it.
   package let weights: [WeightRole: TensorDescriptor]
   package let dimensions: ForwardDimensions
   package let rotary: RotaryFrequencies
@@ -18,6 +18,8 @@ package struct ReferenceModel: Sendable {
   /// - Parameters:
   ///   - source: holds the tensors.
   ///   - path: what errors call the model.
+  ///   - dimensions: give every role its shape.
+  ///   - rotary: for `headDimension`.
   ///   - names: name of each role; a role without a name does not exist on this road.
   ///   - ignored: names that may be there and mean nothing to the forward pass.
   ///   - required: roles that have to be there; all others may be absent.

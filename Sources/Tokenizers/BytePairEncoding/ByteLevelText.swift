@@ -53,8 +53,25 @@ enum ByteLevelText {
     return lead == nil ? result : nil
   }
 
+  /// The letters that bytes are written in, as UTF-8.
+  static func letters(of bytes: some Sequence<UInt8>) -> [UInt8] {
+    bytes.flatMap { letterTable[Int($0)] }
+  }
+
+  /// Letter by byte, as UTF-8.
+  private static let letterTable: [[UInt8]] = {
+    var table = [[UInt8]](repeating: [], count: 256)
+    for (scalar, byte) in bytes {
+      guard let letter = Unicode.Scalar(scalar) else { continue }
+      table[Int(byte)] = Array(String(letter).utf8)
+    }
+    return table
+  }()
+
   /// Byte by code point, -1 where the code point is no letter of the alphabet.
-  private static let byteTable: [Int16] = (0..<0x144).map { bytes[UInt32($0)].map { Int16($0) } ?? -1 }
+  private static let byteTable: [Int16] = (0..<0x144).map {
+    bytes[UInt32($0)].map { Int16($0) } ?? -1
+  }
 
   /// Whether a tokenizer's `decoder` turns this alphabet into bytes.
   static func isDecoder(_ decoder: JSONValue?) -> Bool {

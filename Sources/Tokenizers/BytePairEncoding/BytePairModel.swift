@@ -49,7 +49,8 @@ struct BytePairModel {
       case "unk_token": unknownToken = try reader.readOptionalString("model.unk_token")
       case "fuse_unk": fusesUnknown = try reader.readOptionalBool("model.fuse_unk") ?? false
       case "dropout":
-        hasDropout = try reader.readSection("model.dropout", limit: 64)?.double.map { $0 != 0 } ?? false
+        hasDropout =
+          try reader.readSection("model.dropout", limit: 64)?.double.map { $0 != 0 } ?? false
       case "vocab" where try reader.peek("model.vocab") == .object: try readVocabulary(&reader)
       case "merges" where try reader.peek("model.merges") == .array: try readMerges(&reader)
       default: try reader.skipLargeObjects("model.\(printable(key, limit: 40))")

@@ -9,7 +9,9 @@ struct ArchiveScoredEncoder: Sendable {
   /// Token of each byte; -1 where the vocabulary has none.
   private let byteTokens: [Int32]
 
-  /// - Parameter unknownToken: stands for bytes without a token, where llama.cpp gives up.
+  /// Makes the encoder of a vocabulary.
+  ///
+  /// `unknownToken` stands for bytes without a token, where llama.cpp gives up.
   init(texts: TextTable, scores: [Float], unknownToken: Int32?) {
     self.texts = texts
     self.scores = scores

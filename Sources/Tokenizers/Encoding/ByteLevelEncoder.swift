@@ -9,7 +9,7 @@ struct ByteLevelEncoder: Sendable {
   /// A piece that is a token is that token, whatever its merges give.
   let ignoresMerges: Bool
   let rules: [SplitRule]
-  /// Whether a space is put before a piece that does not start with white space.
+  /// Whether a space is put before a text that does not start with one.
   let addsSpace: Bool
   /// Token of a byte that is none; the archive's way has no such token.
   let unknownToken: Int32?
@@ -34,7 +34,7 @@ struct ByteLevelEncoder: Sendable {
   func encode(_ bytes: ArraySlice<UInt8>, into tokens: inout [Int32]) {
     guard !bytes.isEmpty else { return }
     var text = ScalarText(bytes, classes)
-    if addsSpace, !text.classes[0].contains(.space) {
+    if addsSpace, bytes.first != UInt8(ascii: " ") {
       text = ScalarText([UInt8(ascii: " ")] + bytes, classes)
     }
     var pieces = [0..<text.count]

@@ -8,9 +8,6 @@ struct SentencePieceEncoder: Sendable {
   private let matchedIDs: [Int32]
   private let scores: [Float]
   private let isUnused: [Bool]
-  /// All other pieces; a single character may be one.
-  private let reserved: TextTable
-  private let reservedIDs: [Int32]
   /// Pieces that users defined, found as a whole before anything is merged.
   private let userDefined: TextMatcher
   private let unknownID: Int32
@@ -20,13 +17,13 @@ struct SentencePieceEncoder: Sendable {
 
   /// Takes the pieces with ids below `limit`; the others have no row in the embedding.
   init(_ model: SentencePieceModel, limit: Int) {
-    var (matched, reserved) = (TextTable(minimumCapacity: model.pieces.count), TextTable())
-    var (matchedIDs, reservedIDs): ([Int32], [Int32]) = ([], [])
+    var matched = TextTable(minimumCapacity: model.pieces.count)
+    var matchedIDs: [Int32] = []
     var scores: [Float] = []
     var isUnused: [Bool] = []
     var userDefined = TextMatcher()
     var unknownID: Int32 = 0
-    var byteIDs: [Int32] = []
+    var byteIDs = [Int32](repeating: -1, count: model.hasByteFallback ? 256 : 0)
     for id in 0..<min(limit, model.pieces.count) {
       let kind = model.kinds[id]
       let text = model.pieces[id]
@@ -37,26 +34,21 @@ struct SentencePieceEncoder: Sendable {
         scores.append(model.scores[id])
         isUnused.append(kind == .unused)
         if kind == .userDefined { userDefined.insert(text, value: id) }
-      case .unknown, .control, .byte:
-        guard reserved.insert(text).isNew else { continue }
-        reservedIDs.append(Int32(id))
-        if kind == .unknown { unknownID = Int32(id) }
-      }
-    }
-    if model.hasByteFallback {
-      byteIDs = (UInt8.min...UInt8.max).map { byte in
-        reserved.number(of: byteTokenText(byte)).map { reservedIDs[$0] } ?? unknownID
+      case .unknown: unknownID = Int32(id)
+      case .byte:
+        if let byte = sentencePieceBytes(text, isByte: true).first, model.hasByteFallback {
+          byteIDs[Int(byte)] = Int32(id)
+        }
+      case .control: break
       }
     }
     self.matched = matched
     self.matchedIDs = matchedIDs
     self.scores = scores
     self.isUnused = isUnused
-    self.reserved = reserved
-    self.reservedIDs = reservedIDs
     self.userDefined = userDefined
     self.unknownID = unknownID
-    self.byteIDs = byteIDs
+    self.byteIDs = byteIDs.map { $0 < 0 ? unknownID : $0 }
     normalization = model.normalization
   }
 
@@ -96,9 +88,10 @@ struct SentencePieceEncoder: Sendable {
     }
   }
 
+  /// The piece with this text; an unused one that cannot be taken apart is unknown.
   private func id(of range: Range<Int>, _ text: ArraySlice<UInt8>) -> Int32 {
-    if let number = reserved.number(of: text, range) { return reservedIDs[number] }
-    return matched.number(of: text, range).map { matchedIDs[$0] } ?? unknownID
+    guard let number = matched.number(of: text, range), !isUnused[number] else { return unknownID }
+    return matchedIDs[number]
   }
 
   /// Takes unused pieces apart as they were put together; without recursion, since a file decides

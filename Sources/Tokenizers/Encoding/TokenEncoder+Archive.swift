@@ -68,8 +68,10 @@ extension TokenEncoder {
         "tokenizer.ggml.model",
         .unsupported(found: printable(model, limit: 80), allowed: "llama, gpt2"))
     }
-    ids.bos = keys.id("bos", count: tokens.count) ?? ids.bos.flatMap { $0 < tokens.count ? $0 : nil }
-    ids.eos = keys.id("eos", count: tokens.count) ?? ids.eos.flatMap { $0 < tokens.count ? $0 : nil }
+    ids.bos =
+      keys.id("bos", count: tokens.count) ?? ids.bos.flatMap { $0 < tokens.count ? $0 : nil }
+    ids.eos =
+      keys.id("eos", count: tokens.count) ?? ids.eos.flatMap { $0 < tokens.count ? $0 : nil }
     adds.bos = keys.flag("tokenizer.ggml.add_bos_token") ?? adds.bos
     adds.eos = keys.flag("tokenizer.ggml.add_eos_token") ?? adds.eos
 

@@ -9,21 +9,21 @@ extension TokenEncoder {
   ///
   /// - Parameters:
   ///   - directory: holds the tokenizer's files.
-  ///   - vocabularySize: rows of the token embedding; `nil` takes `vocab_size` of `config.json`.
+  ///   - vocabularySize: rows of the token embedding; `nil` takes `vocab_size` of `config.json` or
+  ///     `params.json`.
   /// - Throws: `FormatError` naming file and field, also when the tokenizer does something that is
   ///   not known here: it is never left out in silence.
   package init(checkpoint directory: String, vocabularySize: Int?) throws(FormatError) {
     let files = try TokenizerDirectory(path: directory)
-    let declaredCount = vocabularySize ?? files.modelConfigValue("vocab_size")?.int
-    if let count = declaredCount, count < 1 || count > Vocabulary.countLimit {
-      throw files.error(
-        "config.json", "vocab_size",
-        .outOfRange(found: "\(count)", allowed: "1 to \(Vocabulary.countLimit)"))
-    }
+    let declaredCount = try files.declaredCount(given: vocabularySize)
     let isLlama4 =
       files.modelConfig["model_type"]?.string?.hasPrefix("llama4") ?? false
-    if !isLlama4, let model = try files.open("tokenizer.model") {
-      try self.init(sentencePiece: model, files, declaredCount)
+    if !isLlama4, let model = try files.openTokenizerModel() {
+      if try RankedTokens.isOne(model) {
+        try self.init(ranked: model, files, declaredCount)
+      } else {
+        try self.init(sentencePiece: model, files, declaredCount)
+      }
       return
     }
     guard let json = try files.open("tokenizer.json") else {
@@ -76,6 +76,37 @@ extension TokenEncoder {
       encoding, pieces: vocabulary.sentencePieceTexts,
       bos: special.id("bos") ?? control("<s>"), eos: special.id("eos") ?? control("</s>"),
       addsBOS: special.isAdded("bos") ?? true, addsEOS: special.isAdded("eos") ?? false)
+  }
+
+  // MARK: Ranks
+
+  private init(
+    ranked file: PositionalFile, _ files: TokenizerDirectory, _ declaredCount: Int?
+  ) throws(FormatError) {
+    let ranked = try RankedTokens(file)
+    var notes: [String] = []
+    let vocabulary = try Vocabulary(
+      ranked, directory: files, declaredCount: declaredCount, notes: &notes)
+    guard let rule = SplitRule.named(RankedTokens.splitExpression) else {
+      preconditionFailure("no scanner for \(RankedTokens.splitExpression)")
+    }
+    var special = try SpecialTokens(
+      file: nil, directory: files, tokenCount: vocabulary.tokens.count, notes: &notes)
+    special.setMetaDefaults(vocabulary, isByteLevel: true)
+    var encoding = CheckpointEncoding(
+      model: .byteLevel(
+        ByteLevelEncoder(
+          ranked.pairs().vocabulary, rules: [rule], ignoresMerges: true,
+          world: .tokenizersLibrary)))
+    for id in vocabulary.tokens.indices
+    where vocabulary.kinds[id] == TokenKind.control.rawValue {
+      try encoding.addedTokens.insert(
+        checked: AddedToken(special: vocabulary.tokens.text(id), id: id), file: file.path)
+    }
+    self.init(
+      encoding, pieces: vocabulary.byteLevelTexts, bos: special.id("bos"),
+      eos: special.id("eos"), addsBOS: special.isAdded("bos") ?? true,
+      addsEOS: special.isAdded("eos") ?? false)
   }
 
   // MARK: tokenizer.json

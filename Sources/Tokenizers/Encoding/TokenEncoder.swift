@@ -49,6 +49,7 @@ package struct TokenEncoder: Sendable {
   ///   - addsSpecial: whether the tokens that a prompt starts and ends with are added.
   ///   - parsesSpecial: whether texts of special tokens, such as `<|eot_id|>`, become those tokens;
   ///     otherwise they are text like any other.
+  /// - Returns: ids, each below `tokenCount`.
   package func encode(_ text: [UInt8], addsSpecial: Bool, parsesSpecial: Bool) -> [Int32] {
     var tokens = addsSpecial ? prefix : []
     switch road {

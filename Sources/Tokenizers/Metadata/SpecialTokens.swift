@@ -39,6 +39,28 @@ struct SpecialTokens {
     if self.id(role) == nil { ids.append((role, id)) }
   }
 
+  /// Sets what Meta's own programs do, where no other file says something: a prompt starts with the
+  /// beginning of text and has no token at its end.
+  mutating func setMetaDefaults(_ vocabulary: Vocabulary, isByteLevel: Bool) {
+    let texts = [
+      ("bos", ["<|begin_of_text|>", "<s>"]), ("eos", ["<|end_of_text|>", "</s>"]),
+      ("eot", ["<|eot_id|>"]), ("eom", ["<|eom_id|>"]),
+    ]
+    for (role, spellings) in texts where id(role) == nil {
+      let found = vocabulary.kinds.indices.first { id in
+        vocabulary.kinds[id] == TokenKind.control.rawValue
+          && spellings.contains { vocabulary.tokens[id].elementsEqual($0.utf8) }
+      }
+      if let found { setDefault(role, found) }
+    }
+    var additions = [("bos", true), ("eos", false)]
+    // As for the same tokenizer's `tokenizer.json`, whose template says so.
+    if isByteLevel { additions.append(("sep", false)) }
+    for (role, isAdded) in additions where self.isAdded(role) == nil {
+      setAddition(role, isAdded)
+    }
+  }
+
   private mutating func setAddition(_ role: String, _ isAdded: Bool) {
     if let index = additions.firstIndex(where: { $0.role == role }) {
       additions[index].isAdded = isAdded

@@ -16,7 +16,7 @@ extension DistributionDrift {
   ///   - scores: position after position, chunk after chunk; not empty.
   ///   - chunkCount: chunks of equal length that they are of.
   ///   - hasCandidate: whether there is something to compare.
-  ///   - isFromSavedReference: whether the divergences are lower bounds.
+  ///   - isFromSavedReference: whether the divergences are estimates.
   ///
   /// Source: section "Figures" of formats/verification/README.md.
   package init(
@@ -79,7 +79,7 @@ extension Estimate {
     let result = exp(value)
     return Estimate(
       value: result, standardError: result * standardError,
-      chunkStandardError: result * chunkStandardError)
+      chunkStandardError: result * chunkStandardError, chunkCount: chunkCount)
   }
 
   /// Root of the estimate, errors to first order.
@@ -88,6 +88,6 @@ extension Estimate {
     let slope = result > 0 ? 0.5 / result : 0
     return Estimate(
       value: result, standardError: slope * standardError,
-      chunkStandardError: slope * chunkStandardError)
+      chunkStandardError: slope * chunkStandardError, chunkCount: chunkCount)
   }
 }

@@ -12,8 +12,8 @@ final class OutputStage: @unchecked Sendable {
   /// What is measured besides the sums.
   enum Extra: Sendable {
     case none
-    /// The largest logits of `reference`, this many per position.
-    case favourites(Int)
+    /// What a saved reference keeps of `reference`.
+    case keeping(favourites: Int, samples: Int, firstPosition: Int)
     /// The logits of given tokens: those that a saved reference kept, per position.
     case lookups([[Int32]])
   }
@@ -42,7 +42,8 @@ final class OutputStage: @unchecked Sendable {
   private let merged: Mutex<Merged>
   private struct Merged {
     var pairs: [LogitPair]
-    var favourites: FavouriteLogits?
+    var favourites: LogitSelection?
+    var sample: LogitSelection?
   }
   /// A token asked for, and where its logit goes; sorted by token.
   private struct Lookup {
@@ -53,22 +54,31 @@ final class OutputStage: @unchecked Sendable {
 
   /// Bytes that a run takes besides those of the forward passes.
   static func byteCount(
-    positionCount: Int, modelCount: Int, threadCount: Int, favouriteCount: Int, lookupCount: Int
+    positionCount: Int, modelCount: Int, threadCount: Int, keptCounts: SavedReference.KeptCounts?,
+    lookupCount: Int
   ) -> Int {
     let tile = positionCount * ForwardPass.outputTileRowCount * 4 * modelCount
     let sums = positionCount * MemoryLayout<LogitPair>.stride
     let favourites =
-      favouriteCount > 0
-      ? FavouriteLogits.byteCount(positionCount: positionCount, limit: favouriteCount) : 0
-    return threadCount * (tile + sums + favourites) + sums + favourites + positionCount * 8
+      keptCounts.map {
+        LogitSelection.byteCount(
+          positionCount: positionCount, limit: 2 * $0.favourites + $0.samples + 1)
+      } ?? 0
+    // Readings, targets and positions; of what is kept or looked up, records and their bytes too.
+    let perPosition = 160 + (keptCounts?.total ?? 0) * 40 + lookupCount * 40
+    return threadCount * (tile + sums + favourites) + sums + favourites
+      + positionCount * perPosition
       + positionCount * lookupCount * (MemoryLayout<Lookup>.stride + 4)
   }
 
   /// - Parameters:
   ///   - reference: has begun its output for the positions.
   ///   - candidate: the same, or `nil`.
+  ///   - kernels: sum up logits.
   ///   - vocabularySize: of both.
   ///   - targets: the token that follows each position.
+  ///   - extra: what is measured besides.
+  ///   - cancellation: looked at between tiles.
   init(
     reference: ForwardPass, candidate: ForwardPass?, kernels: KernelTable, vocabularySize: Int,
     targets: [Int32], extra: Extra, cancellation: CancellationFlag
@@ -82,13 +92,11 @@ final class OutputStage: @unchecked Sendable {
     self.cancellation = cancellation
     targetLogits = .allocate(capacity: max(1, targets.count * 2))
     targetLogits.initialize(repeating: .nan)
-    var favourites: FavouriteLogits?
     var lookups: [Lookup] = []
     switch extra {
-    case .none: break
-    case .favourites(let limit):
-      favourites = FavouriteLogits(positionCount: targets.count, limit: limit)
+    case .none, .keeping: break
     case .lookups(let tokens):
+      lookups.reserveCapacity(tokens.reduce(0) { $0 + $1.count })
       for (position, tokens) in tokens.enumerated() {
         for token in tokens {
           lookups.append(Lookup(token: token, position: position, slot: lookups.count))
@@ -99,8 +107,24 @@ final class OutputStage: @unchecked Sendable {
     self.lookups = lookups
     lookupLogits = .allocate(capacity: max(1, lookups.count))
     lookupLogits.initialize(repeating: .nan)
+    let selections = Self.selections(extra, positionCount: targets.count)
     merged = Mutex(
-      Merged(pairs: Array(repeating: .empty, count: targets.count), favourites: favourites))
+      Merged(
+        pairs: Array(repeating: .empty, count: targets.count), favourites: selections?.favourites,
+        sample: selections?.sample))
+  }
+
+  /// The sample may hold every favourite, and its last entry only says where it ends.
+  private static func selections(_ extra: Extra, positionCount: Int) -> (
+    favourites: LogitSelection, sample: LogitSelection
+  )? {
+    guard case .keeping(let favourites, let samples, let firstPosition) = extra else { return nil }
+    return (
+      LogitSelection(positionCount: positionCount, limit: favourites),
+      LogitSelection(
+        positionCount: positionCount, limit: favourites + samples + 1,
+        noise: GumbelNoise(firstPosition: firstPosition))
+    )
   }
 
   deinit {
@@ -110,7 +134,7 @@ final class OutputStage: @unchecked Sendable {
 
   /// Computes all logits once.
   func run(threadCount: Int) throws {
-    WorkerThreads.run(count: threadCount) { [self] worker in
+    WorkerThreads.run(count: MatrixLibrary.ownsThreads ? 1 : threadCount) { [self] worker in
       do {
         try work(worker)
       } catch {
@@ -128,10 +152,7 @@ final class OutputStage: @unchecked Sendable {
     let q = candidate.map { _ in UnsafeMutablePointer<Float>.allocate(capacity: capacity) }
     defer { q?.deallocate() }
     var pairs = [LogitPair](repeating: .empty, count: targets.count)
-    var favourites: FavouriteLogits?
-    if case .favourites(let limit) = extra {
-      favourites = FavouriteLogits(positionCount: targets.count, limit: limit)
-    }
+    var selections = Self.selections(extra, positionCount: targets.count)
 
     while failure.withLock({ $0 == nil }) {
       if cancellation.isCancelled { throw ForwardCancelled() }
@@ -146,9 +167,9 @@ final class OutputStage: @unchecked Sendable {
         let other = q.map { $0 + position * rows.count }
         kernels.addLogits(
           row, other, count: rows.count, firstToken: start, to: &pairs[position])
-        favourites?.add(
-          UnsafeBufferPointer(start: row, count: rows.count), firstToken: start,
-          position: position)
+        let logits = UnsafeBufferPointer(start: row, count: rows.count)
+        selections?.favourites.add(logits, firstToken: start, position: position)
+        selections?.sample.add(logits, firstToken: start, position: position)
         let target = Int(targets[position])
         if rows.contains(target) {
           targetLogits[position * 2] = row[target - start]
@@ -159,7 +180,10 @@ final class OutputStage: @unchecked Sendable {
     }
     merged.withLock { merged in
       for position in pairs.indices { merged.pairs[position].merge(pairs[position]) }
-      if let favourites { merged.favourites?.merge(favourites) }
+      if let selections {
+        merged.favourites?.merge(selections.favourites)
+        merged.sample?.merge(selections.sample)
+      }
     }
   }
 
@@ -191,8 +215,18 @@ final class OutputStage: @unchecked Sendable {
     }
   }
 
-  /// The largest logits of each position, largest first.
-  var favourites: FavouriteLogits? { merged.withLock { $0.favourites } }
+  /// What a saved reference keeps of each position; empty where nothing was kept.
+  var kept: [KeptLogits] {
+    guard case .keeping(_, let samples, _) = extra else { return [] }
+    return merged.withLock { merged in
+      guard let favourites = merged.favourites, let sample = merged.sample else { return [] }
+      return targets.indices.map { position in
+        KeptLogits(
+          favourites: favourites.sorted(position: position),
+          candidates: sample.sorted(position: position), sampleCount: samples)
+      }
+    }
+  }
 
   /// Logits of the tokens asked for, in the order in which they were given.
   func lookedUp(_ range: Range<Int>) -> [Float] { Array(lookupLogits[range]) }

@@ -23,7 +23,8 @@ package enum Statistics {
     }
     return Estimate(
       value: mean, standardError: error,
-      chunkStandardError: chunkError(values, mean: mean, chunkCount: chunkCount))
+      chunkStandardError: chunkError(values, mean: mean, chunkCount: chunkCount),
+      chunkCount: values.count < smallestSample ? 0 : chunkCount)
   }
 
   /// Standard error of the mean from the means of chunks: positions inside a chunk share their

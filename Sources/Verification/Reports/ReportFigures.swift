@@ -50,7 +50,7 @@ extension VerificationResult {
     let reference = ReportFigure(
       label: "Perplexity of the reference", value: distribution.referencePerplexity.text)
     guard let comparison = distribution.comparison else { return [reference] }
-    let bound = comparison.isFromSavedReference ? "at least: the reference was saved in part" : ""
+    let bound = comparison.isFromSavedReference ? "estimated: the reference was saved in part" : ""
     let ratio = comparison.logPerplexityRatio
     return [
       reference,
@@ -162,7 +162,9 @@ extension GateOutcome {
 
   var title: String { gate?.title ?? name }
   /// `at most` or `at least`.
-  var relation: String { gate?.isMinimum == true ? "at least" : "at most" }
+  var relation: String {
+    isEquality ? "equal to" : gate?.isMinimum == true ? "at least" : "at most"
+  }
   var valueText: String { text(value) }
   var boundText: String { text(bound) }
   var limitText: String {

@@ -125,7 +125,7 @@ extension DistributionDrift {
       comparison.logPerplexityRatio.write(to: &json)
       json.key("meanDivergence")
       comparison.meanDivergence.write(to: &json)
-      json.key("divergenceIsLowerBound")
+      json.key("divergenceIsEstimated")
       json.value(comparison.isFromSavedReference)
       json.key("divergenceQuantiles")
       json.array { json in

@@ -94,14 +94,19 @@ public struct Estimate: Hashable, Sendable {
   /// The same from the means of whole chunks, inside which positions depend on each other; 0 with
   /// fewer than 2 chunks.
   public var chunkStandardError: Double
+  /// Chunks that the second error is from; `nil` where it is taken as exact.
+  public var chunkCount: Int?
 
-  public init(value: Double, standardError: Double, chunkStandardError: Double = 0) {
+  public init(
+    value: Double, standardError: Double, chunkStandardError: Double = 0, chunkCount: Int? = nil
+  ) {
     self.value = value
     self.standardError = standardError
     self.chunkStandardError = chunkStandardError
+    self.chunkCount = chunkCount
   }
 
-  /// The larger of the two errors, which gates use.
+  /// The larger of the two errors, which reports show.
   public var cautiousError: Double { max(standardError, chunkStandardError) }
 }
 
@@ -130,7 +135,7 @@ public struct DistributionDrift: Sendable {
     /// Root mean square of the change of the right token's probability.
     public var probabilityShiftRMS: Estimate
     public var histogram: [HistogramBin]
-    /// Whether the divergence is a lower bound, from a saved reference's top tokens and tail.
+    /// Whether divergences of single positions are estimates, from what a saved reference keeps.
     public var isFromSavedReference: Bool
 
     public init(
@@ -288,9 +293,12 @@ public struct GateOutcome: Hashable, Sendable {
   public var passed: Bool
   /// Where to look first; `nil` when passed.
   public var advice: String?
+  /// Whether it holds two facts against each other, `limit` being the reference's.
+  public var isEquality: Bool
 
   public init(
-    name: String, limit: Double, value: Double, bound: Double, passed: Bool, advice: String? = nil
+    name: String, limit: Double, value: Double, bound: Double, passed: Bool,
+    advice: String? = nil, isEquality: Bool = false
   ) {
     self.name = name
     self.limit = limit
@@ -298,5 +306,6 @@ public struct GateOutcome: Hashable, Sendable {
     self.bound = bound
     self.passed = passed
     self.advice = advice
+    self.isEquality = isEquality
   }
 }

@@ -1,5 +1,6 @@
 import ByteIO
 import ReferenceModel
+import Tokenizers
 
 /// Whether two models' facts agree, before their numbers are compared.
 enum ConfigurationComparison {
@@ -24,16 +25,29 @@ enum ConfigurationComparison {
           "is \(found), the reference \(printable(reference.side.path)) has \(expected)"),
         advice: "these are two different models")
     }
+    // Where one of them ties its output to its embedding, the other may have both.
+    let (own, others) = (reference.model.weights, candidate.model.weights)
+    let missing = own.keys.filter { $0 != .output && others[$0] == nil }
+    if let role = missing.min(by: { "\($0)" < "\($1)" }) {
+      throw FormatError(
+        file: candidate.side.path, field: "tensors",
+        reason: .missing("the \(role), which the reference has as \(own[role]?.name.string ?? "")"))
+    }
+    if let extra = others.filter({ $0.key != .output && own[$0.key] == nil }).values
+      .min(by: { $0.name < $1.name })
+    {
+      throw FormatError(
+        file: candidate.side.path, field: extra.name.string,
+        reason: .inconsistent("the reference has no such tensor"),
+        advice: "these are two different models")
+    }
   }
 
   /// Facts that differ although the models can be compared; each fails the verification.
   static func differences(_ reference: OpenedModel, _ candidate: OpenedModel) -> [GateOutcome] {
     var outcomes: [GateOutcome] = []
     func fail(_ name: String, expected: Double, found: Double, _ advice: String) {
-      outcomes.append(
-        GateOutcome(
-          name: "same " + name, limit: expected, value: found, bound: found, passed: false,
-          advice: advice))
+      outcomes.append(.difference(name, expected: expected, found: found, advice))
     }
     let (a, b) = (reference.model.dimensions, candidate.model.dimensions)
     if a.normEpsilon != b.normEpsilon {
@@ -53,18 +67,17 @@ enum ConfigurationComparison {
         "rotation frequency \(worst.offset): look at rope.freq_base, rope.scaling.* and "
           + "rope_freqs.weight of the archive")
     }
-    if reference.encoder.addsBeginningOfText != candidate.encoder.addsBeginningOfText {
+    if !(abs(reference.model.rotary.attentionFactor - candidate.model.rotary.attentionFactor)
+      <= 1e-6)
+    {
       fail(
-        "use of a beginning of text", expected: reference.encoder.addsBeginningOfText ? 1 : 0,
-        found: candidate.encoder.addsBeginningOfText ? 1 : 0,
-        "look at tokenizer.ggml.add_bos_token of the archive")
+        "rotary attention factor", expected: Double(reference.model.rotary.attentionFactor),
+        found: Double(candidate.model.rotary.attentionFactor),
+        "look at rope.scaling.* of the archive")
     }
-    if reference.encoder.beginningOfText != candidate.encoder.beginningOfText {
-      fail(
-        "beginning of text", expected: reference.encoder.beginningOfText.map(Double.init) ?? .nan,
-        found: candidate.encoder.beginningOfText.map(Double.init) ?? .nan,
-        "look at tokenizer.ggml.bos_token_id of the archive")
-    }
+    outcomes += differences(
+      adds: reference.encoder.addsBeginningOfText, reference.encoder.beginningOfText,
+      candidate.encoder)
     if reference.model.weights[.output] != nil, candidate.model.weights[.output] == nil {
       fail(
         "output tensor", expected: 1, found: 0,
@@ -73,9 +86,48 @@ enum ConfigurationComparison {
     return outcomes
   }
 
+  /// Whether chunks begin as the reference's do.
+  ///
+  /// - Parameters:
+  ///   - adds: whether the reference adds a beginning of text.
+  ///   - token: which; of a saved reference it is known only where it is added.
+  ///   - candidate: the archive's encoder.
+  /// - Returns: an outcome for each difference.
+  static func differences(adds: Bool, _ token: Int32?, _ candidate: TokenEncoder)
+    -> [GateOutcome]
+  {
+    var outcomes: [GateOutcome] = []
+    if adds != candidate.addsBeginningOfText {
+      outcomes.append(
+        .difference(
+          "use of a beginning of text", expected: adds ? 1 : 0,
+          found: candidate.addsBeginningOfText ? 1 : 0,
+          "look at tokenizer.ggml.add_bos_token of the archive"))
+    }
+    if let token, token != candidate.beginningOfText {
+      outcomes.append(
+        .difference(
+          "beginning of text", expected: Double(token),
+          found: candidate.beginningOfText.map(Double.init) ?? -1,
+          "look at tokenizer.ggml.bos_token_id of the archive"))
+    }
+    return outcomes
+  }
+
   private static func deviation(_ pair: (Float, Float)) -> Double {
     let (a, b) = (Double(pair.0), Double(pair.1))
     let deviation = abs(a - b) / max(abs(a), .leastNormalMagnitude)
     return deviation.isNaN ? .infinity : deviation
+  }
+}
+
+extension GateOutcome {
+  /// A fact that should be the same and is not.
+  fileprivate static func difference(
+    _ name: String, expected: Double, found: Double, _ advice: String
+  ) -> GateOutcome {
+    GateOutcome(
+      name: "same " + name, limit: expected, value: found, bound: found, passed: false,
+      advice: advice, isEquality: true)
   }
 }

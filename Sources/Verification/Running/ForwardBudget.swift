@@ -23,9 +23,11 @@ package struct ForwardBudget: Hashable, Sendable {
     }
   }
 
-  /// Bytes that the system, the allocator and the matrix library take besides.
+  /// Bytes that the allocator and the libraries take besides, once and per thread.
   static let slack: UInt64 = 24 << 20
-  static let slackPerThread: UInt64 = 12 << 20
+  /// A score, and the columns of figures and sorted copies that statistics make of them.
+  static let bytesPerScore = 120
+  static let slackPerThread = UInt64(MatrixLibrary.workspaceByteCountPerThread) + (1 << 20)
 
   /// - Parameters:
   ///   - models: one or two.
@@ -33,11 +35,12 @@ package struct ForwardBudget: Hashable, Sendable {
   ///   - limit: most resident bytes.
   ///   - used: resident bytes now.
   ///   - threadCount: workers.
-  ///   - favouriteCount: logits that are kept per position.
+  ///   - keptCounts: what is kept per position for a saved reference.
   ///   - lookupCount: logits that are looked up per position.
+  /// - Throws: `TooSmall` when not even one chunk fits.
   package init(
     models: [ReferenceModel], text: ScoringText, limit: UInt64, used: UInt64, threadCount: Int,
-    favouriteCount: Int, lookupCount: Int
+    keptCounts: SavedReference.KeptCounts?, lookupCount: Int
   ) throws(TooSmall) {
     func bytes(_ chunks: Int) -> Int {
       let tokens = chunks * text.contextLength
@@ -47,9 +50,11 @@ package struct ForwardBudget: Hashable, Sendable {
           models, tokenCount: tokens, contextLength: text.contextLength, threadCount: threadCount)
         + OutputStage.byteCount(
           positionCount: chunks * text.scoredPositions.count, modelCount: models.count,
-          threadCount: threadCount, favouriteCount: favouriteCount, lookupCount: lookupCount)
+          threadCount: threadCount, keptCounts: keptCounts, lookupCount: lookupCount)
     }
-    let fixed = used + Self.slack + UInt64(threadCount) * Self.slackPerThread
+    let fixed =
+      used + Self.slack + UInt64(threadCount) * Self.slackPerThread
+      + UInt64(text.scoredPositionCount * Self.bytesPerScore)
     let needed = fixed + UInt64(bytes(1))
     guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }
     var low = 1

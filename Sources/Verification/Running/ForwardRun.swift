@@ -19,11 +19,12 @@ struct ForwardRun {
   private(set) var scores: [PositionScore] = []
   private(set) var meter: LayerMeter
   private var writer: SavedReferenceWriter?
-  private let favouriteCount: Int
+  private let keptCounts: SavedReference.KeptCounts?
 
   init(
     text: ScoringText, models: [ReferenceModel], saved: SavedReference?, budget: ForwardBudget,
-    kernels: KernelTable, threadCount: Int, writer: SavedReferenceWriter?, favouriteCount: Int,
+    kernels: KernelTable, threadCount: Int, writer: SavedReferenceWriter?,
+    keptCounts: SavedReference.KeptCounts?,
     cancellation: CancellationFlag, progress: (@Sendable (VerificationProgress) -> Void)?
   ) {
     self.text = text
@@ -33,7 +34,7 @@ struct ForwardRun {
     self.kernels = kernels
     self.threadCount = threadCount
     self.writer = writer
-    self.favouriteCount = favouriteCount
+    self.keptCounts = keptCounts
     self.cancellation = cancellation
     self.progress = progress
     meter = LayerMeter(layerCount: models[0].dimensions.layerCount, kernels: kernels)
@@ -66,6 +67,7 @@ struct ForwardRun {
       try score(chunks, passes)
     }
     for model in models { try model.source.checkUnchanged() }
+    try saved?.file.checkUnchanged()
     try writer?.commit()
   }
 
@@ -101,8 +103,12 @@ struct ForwardRun {
     for pass in passes { try pass.beginOutput(positions: positions) }
     let records = try saved?.records(ofChunks: chunks)
     var extra = OutputStage.Extra.none
-    if writer != nil { extra = .favourites(favouriteCount) }
-    if let records { extra = .lookups(records.map(\.tokens)) }
+    if let keptCounts {
+      extra = .keeping(
+        favourites: keptCounts.favourites, samples: keptCounts.samples,
+        firstPosition: chunks.lowerBound * text.scoredPositions.count)
+    }
+    if let records { extra = .lookups(records.map(\.allTokens)) }
     let stage = OutputStage(
       reference: passes[0], candidate: passes.count > 1 ? passes[1] : nil, kernels: kernels,
       vocabularySize: models[0].dimensions.vocabularySize, targets: targets, extra: extra,
@@ -113,21 +119,23 @@ struct ForwardRun {
       let place = chunks.lowerBound * text.scoredPositions.count + index
       throw notFinite(place, reading)
     }
-    if let records {
-      scores += zip(readings, records).enumerated().map { index, both in
-        let count = both.1.tokens.count
-        return score(both.0, both.1, stage.lookedUp(index * count..<(index + 1) * count))
+    for (index, reading) in readings.enumerated() {
+      var score = score(reading)
+      if let record = records?[index] {
+        let count = record.tokenCount
+        score = self.score(reading, record, stage.lookedUp(index * count..<(index + 1) * count))
       }
-    } else {
-      scores += readings.map(score)
+      guard score.isFinite else {
+        throw notFinite(chunks.lowerBound * text.scoredPositions.count + index, reading)
+      }
+      scores.append(score)
     }
-    if let favourites = stage.favourites {
+    if keptCounts != nil {
       try writer?.append(
-        readings.enumerated().map { index, reading in
-          let normaliser = reading.pair.p.logNormaliser
-          return ReferenceRecord(
-            targetLogProbability: Double(reading.referenceTarget) - normaliser,
-            favourites: favourites.sorted(position: index), logNormaliser: normaliser)
+        zip(readings, stage.kept).map { reading, kept in
+          ReferenceRecord(
+            target: reading.referenceTarget, kept: kept,
+            logNormaliser: reading.pair.p.logNormaliser)
         })
     }
   }
@@ -153,11 +161,13 @@ struct ForwardRun {
       referenceLoss: -Double(record.targetLogProbability),
       candidateLoss: normaliser - Double(reading.referenceTarget),
       divergence: record.divergence(candidate: logits.map { Double($0) - normaliser }),
-      referenceTop: record.tokens.first ?? -1, candidateTop: reading.pair.p.top)
+      referenceTop: record.favourites.first?.token ?? -1, candidateTop: reading.pair.p.top)
   }
 
   private func notFinite(_ place: Int, _ reading: OutputStage.Reading) -> FormatError {
-    let isReference = !reading.pair.p.sum.isFinite || !reading.pair.p.maximum.isFinite
+    let isReference =
+      !reading.pair.p.sum.isFinite || !reading.pair.p.maximum.isFinite
+      || !reading.referenceTarget.isFinite
     let model = models.count == 1 || isReference ? models[0] : models[1]
     let (chunk, index) = place.quotientAndRemainder(dividingBy: text.scoredPositions.count)
     return FormatError(
@@ -167,6 +177,6 @@ struct ForwardRun {
           "a logit that is not finite, chunk \(chunk), position "
           + "\(text.scoredPositions.lowerBound + index)",
         allowed: "finite logits"),
-      advice: "run 'ingot check' on the archive")
+      advice: "its weights are damaged: 'ingot check' finds such numbers in an archive")
   }
 }

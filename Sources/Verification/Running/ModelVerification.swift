@@ -15,6 +15,9 @@ package struct ModelVerification: Sendable {
   private let candidate: OpenedModel?
   /// `nil` when only tensors are compared.
   private let text: ScoringText?
+  private let textChecksum: UInt32
+  /// Opened first, so that what cannot be written is known before anything is computed.
+  private let savedOutput: OutputFile?
   private let memoryLimit: UInt64
   private let threadCount: Int
   private let kernels: KernelTable
@@ -40,16 +43,26 @@ package struct ModelVerification: Sendable {
       try VocabularyComparison.check(reference, candidate)
     }
     if let saved, let candidate { try Self.check(saved, candidate) }
+    var checksum: UInt32?
     if let saved {
       text = saved.text
-    } else if let path = options.text {
-      text = try Self.read(path, options, reference, candidate, &warnings)
+    } else if let path = options.text, let reference {
+      let bytes = try Self.read(path, memoryLimit: memoryLimit)
+      checksum = bytes.checksum
+      text = try Self.cut(bytes, options, reference, candidate, &warnings)
     } else {
       text = nil
     }
-    if let saved, let path = options.text, let candidate {
-      try Self.check(saved, text: path, candidate)
+    textChecksum = checksum ?? 0
+    if let saved, let path = options.text {
+      guard try Self.read(path, memoryLimit: memoryLimit).checksum == saved.textChecksum else {
+        throw FormatError(
+          file: path, field: "text",
+          reason: .inconsistent("is not the text of the saved reference"),
+          advice: "leave out --text: the saved reference has it")
+      }
     }
+    savedOutput = try options.savedReference.map { try OutputFile($0) }
   }
 
   /// Refuses options that ask for nothing, or for what cannot be.
@@ -67,15 +80,20 @@ package struct ModelVerification: Sendable {
     }
     if options.candidate == nil, options.text == nil {
       throw OptionError(
-        option: "--text", found: "", problem: "without a candidate there is nothing else to do")
+        option: "--text", found: "", problem: "is needed where there is no candidate to compare")
     }
     if let count = options.chunkLimit, count < 1 {
       throw OptionError(option: "--chunks", found: "\(count)", problem: "takes 1 or more")
     }
-    guard ScoringText.contextLengths.contains(options.contextLength) else {
+    if isSaved, options.contextLength != nil || options.chunkLimit != nil {
+      throw OptionError(
+        option: options.contextLength != nil ? "--context" : "--chunks", found: "",
+        problem: "is that of the saved reference", advice: "leave it out")
+    }
+    if let length = options.contextLength, !ScoringText.contextLengths.contains(length) {
       let allowed = ScoringText.contextLengths
       throw OptionError(
-        option: "--context", found: "\(options.contextLength)",
+        option: "--context", found: "\(length)",
         problem: "takes \(allowed.lowerBound) to \(allowed.upperBound)")
     }
   }
@@ -89,41 +107,66 @@ package struct ModelVerification: Sendable {
     return measured
   }
 
+  /// Everything that is read, so that nothing of it is written over.
+  package var inputs: [InputFiles] {
+    let opened = [reference, candidate].compactMap { $0 }
+    return opened.map { model in
+      InputFiles(
+        paths: model.model.source.files,
+        folder: model.side.kind == .checkpoint ? model.folder : nil)
+    } + [InputFiles(paths: [options.text, saved?.file.path].compactMap { $0 }, folder: nil)]
+  }
+
   /// `general.file_type` of the candidate.
   package var candidateFileType: UInt32? { candidate?.fileType }
 
-  /// Largest text that is taken.
-  private static let textLimit: UInt64 = 1 << 30
-
-  private static func tokens(_ path: String, _ encoder: TokenEncoder) throws -> (
-    bytes: Int, tokens: [Int32]
-  ) {
-    var bytes = try PositionalFile.readAll(path, limit: textLimit, field: "text")
-    let byteCount = bytes.count
-    if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
-    return (byteCount, encoder.encode(bytes, addsSpecial: true, parsesSpecial: false))
+  /// A text as it was read.
+  private struct TextBytes {
+    var path: String
+    var bytes: [UInt8]
+    var checksum: UInt32
   }
 
-  private static func read(
-    _ path: String, _ options: VerificationOptions, _ reference: OpenedModel?,
+  /// What an encoder takes, per byte of a text, while it works; measured, and rounded up.
+  private static let encodingFactor: UInt64 = 64
+
+  private static func read(_ path: String, memoryLimit: UInt64) throws -> TextBytes {
+    let file = try PositionalFile(path)
+    guard file.byteCount <= memoryLimit / encodingFactor else {
+      throw OptionError(
+        option: "--memory-limit", found: byteText(memoryLimit),
+        problem: "is too small for a text of \(byteText(file.byteCount))",
+        advice: "take a shorter text, or raise the limit to "
+          + byteText(file.byteCount * encodingFactor))
+    }
+    let bytes = try PositionalFile.readAll(path, limit: file.byteCount, field: "text")
+    var checksum = CRC32()
+    checksum.update(bytes)
+    return TextBytes(path: path, bytes: bytes, checksum: checksum.value)
+  }
+
+  private static func cut(
+    _ text: TextBytes, _ options: VerificationOptions, _ reference: OpenedModel,
     _ candidate: OpenedModel?, _ warnings: inout [String]
-  ) throws -> ScoringText? {
-    guard let reference else { return nil }
-    let (byteCount, tokens) = try tokens(path, reference.encoder)
+  ) throws -> ScoringText {
+    var bytes = text.bytes
+    if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+    let tokens = reference.encoder.encode(bytes, addsSpecial: true, parsesSpecial: false)
     if let candidate {
-      let others = try Self.tokens(path, candidate.encoder).tokens
+      let others = candidate.encoder.encode(bytes, addsSpecial: true, parsesSpecial: false)
       if let warning = VocabularyComparison.warning(reference: tokens, candidate: others) {
         warnings.append(warning)
       }
     }
+    let contextLength = options.contextLength ?? VerificationOptions.defaultContextLength
     let limit = reference.model.dimensions.contextLength
-    if options.contextLength > limit {
+    if contextLength > limit {
       warnings.append(
-        "the context of \(options.contextLength) tokens is longer than the model's, \(limit)")
+        "the context of \(contextLength) tokens is longer than the model's, \(limit)")
     }
     return try ScoringText(
-      path: path, byteCount: byteCount, allTokens: tokens, contextLength: options.contextLength,
-      chunkLimit: options.chunkLimit,
+      path: text.path, byteCount: text.bytes.count, allTokens: tokens,
+      contextLength: contextLength, chunkLimit: options.chunkLimit,
       beginningOfText: reference.encoder.addsBeginningOfText
         ? reference.encoder.beginningOfText : nil)
   }
@@ -144,26 +187,14 @@ package struct ModelVerification: Sendable {
     }
   }
 
-  /// A text that is given beside a saved reference has to be the one that it is of.
-  private static func check(
-    _ saved: SavedReference, text path: String, _ candidate: OpenedModel
-  ) throws {
-    let (byteCount, tokens) = try tokens(path, candidate.encoder)
-    guard byteCount == saved.text.byteCount, tokens.starts(with: saved.text.tokens) else {
-      throw FormatError(
-        file: path, field: "text",
-        reason: .inconsistent("is not the text of the saved reference"),
-        advice: "leave out --text: the saved reference has it")
-    }
-  }
-
   // MARK: Running
 
   private var models: [ReferenceModel] { [reference, candidate].compactMap { $0?.model } }
 
-  private var favouriteCount: Int {
-    options.savedReference == nil
-      ? 0 : min(options.favouriteCount, models[0].dimensions.vocabularySize)
+  /// What is kept per position; `nil` when no reference is saved.
+  private var keptCounts: SavedReference.KeptCounts? {
+    guard options.savedReference != nil else { return nil }
+    return SavedReference.KeptCounts(vocabularySize: models[0].dimensions.vocabularySize)
   }
 
   /// What the forward pass will take; `nil` without a text.
@@ -173,8 +204,8 @@ package struct ModelVerification: Sendable {
     guard let text else { return nil }
     return try ForwardBudget(
       models: models, text: text, limit: memoryLimit, used: ProcessMemory.residentByteCount,
-      threadCount: threadCount, favouriteCount: favouriteCount,
-      lookupCount: saved?.header.favouriteCount ?? 0)
+      threadCount: threadCount, keptCounts: keptCounts,
+      lookupCount: saved?.header.keptCounts.total ?? 0)
   }
 
   /// One line on what the run will read, for the user to know beforehand.
@@ -197,6 +228,12 @@ package struct ModelVerification: Sendable {
     result.warnings = warnings
     if saved != nil {
       result.reference.kind = .savedReference
+      result.warnings.append(
+        "the reference was saved in part: divergences of single positions are estimates")
+    }
+    if let saved, let candidate {
+      result.gates = ConfigurationComparison.differences(
+        adds: saved.text.beginningOfText != nil, saved.text.beginningOfText, candidate.encoder)
     }
     if let reference, let candidate {
       result.gates = ConfigurationComparison.differences(reference, candidate)
@@ -207,7 +244,7 @@ package struct ModelVerification: Sendable {
     if let text, let budget {
       var run = ForwardRun(
         text: text, models: models, saved: saved, budget: budget, kernels: kernels,
-        threadCount: threadCount, writer: try writer(text), favouriteCount: favouriteCount,
+        threadCount: threadCount, writer: try writer(text), keptCounts: keptCounts,
         cancellation: cancellation, progress: progress)
       try run.run()
       result.protocolSettings = text.settings
@@ -220,6 +257,7 @@ package struct ModelVerification: Sendable {
       }
     }
     for model in models { try model.source.checkUnchanged() }
+    try saved?.file.checkUnchanged()
     result.elapsed = ContinuousClock.now - start
     result.peakResidentByteCount = ProcessMemory.peakResidentByteCount
     return result
@@ -231,7 +269,7 @@ package struct ModelVerification: Sendable {
   ) throws -> [TensorError] {
     let comparison = try TensorComparison(
       reference: reference.model, candidate: candidate.model, kernels: kernels,
-      threadCount: threadCount)
+      threadCount: threadCount, memoryLimit: memoryLimit)
     let total = Double(max(1, comparison.byteCount))
     return try comparison.run(cancellation: cancellation) { done in
       progress?(
@@ -242,13 +280,13 @@ package struct ModelVerification: Sendable {
   }
 
   private func writer(_ text: ScoringText) throws -> SavedReferenceWriter? {
-    guard let path = options.savedReference, let reference else { return nil }
+    guard let savedOutput, let keptCounts, let reference else { return nil }
     return try SavedReferenceWriter(
-      path,
+      savedOutput,
       SavedReferenceHeader(
         text: text, vocabularySize: reference.model.dimensions.vocabularySize,
-        favouriteCount: favouriteCount,
+        keptCounts: keptCounts,
         vocabularyChecksum: VocabularyComparison.checksum(reference.encoder),
-        side: reference.side))
+        textChecksum: textChecksum, side: reference.side))
   }
 }

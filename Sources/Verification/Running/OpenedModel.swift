@@ -1,4 +1,5 @@
 import ByteIO
+import Checkpoints
 import GGUF
 import Planning
 import ReferenceModel
@@ -10,6 +11,8 @@ package struct OpenedModel: Sendable {
   package var model: ReferenceModel
   package var encoder: TokenEncoder
   package var side: VerificationResult.Side
+  /// Of a checkpoint.
+  package var folder: String?
   /// `general.file_type` of an archive.
   package var fileType: UInt32?
 
@@ -20,15 +23,19 @@ package struct OpenedModel: Sendable {
     case .archive:
       kind = .archive
       model = try ReferenceModel(archive: path)
-      let metadata = try GGUFFile(path).metadata
+      guard let archive = model.source as? GGUFFile else { preconditionFailure("no archive") }
+      let metadata = archive.metadata
       encoder = try TokenEncoder(archive: metadata, file: path)
       fileType = metadata["general.file_type"]?.int.flatMap { UInt32(exactly: $0) }
       recipe = metadata["ingot.recipe"]?.string.map { printable($0, limit: 40) }
     case .directory, .safetensors, .pytorch:
       kind = .checkpoint
       model = try ReferenceModel(checkpoint: path)
+      // Of a single weights file, the folder that it lies in.
+      let folder = try MetaDirectory.folder(of: path) ?? CheckpointDirectory(path).path
+      self.folder = folder
       encoder = try TokenEncoder(
-        checkpoint: path, vocabularySize: model.dimensions.vocabularySize)
+        checkpoint: folder, vocabularySize: model.dimensions.vocabularySize)
     }
     let tensors = model.source.tensors
     let byteCount = tensors.reduce(0) { $0 + UInt64($1.byteCount) }

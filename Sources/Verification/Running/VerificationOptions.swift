@@ -6,13 +6,13 @@ public struct VerificationOptions: Sendable {
   public var candidate: String?
   /// Without a text only configurations and tensors are compared; a saved reference has its own.
   public var text: String?
-  public var contextLength = 512
+  /// Tokens of a chunk; `nil` is 512, or what a saved reference has.
+  public var contextLength: Int?
+  public static let defaultContextLength = 512
   /// Most chunks of the text; `nil` takes all.
   public var chunkLimit: Int?
   /// Where to store what later runs need of the reference.
   public var savedReference: String?
-  /// Logits that a saved reference keeps per scored position.
-  public var favouriteCount = 64
   public var comparesTensors = true
 
   public init(reference: String, candidate: String?) {

@@ -4,6 +4,27 @@ import ByteIO
 ///
 /// Source: formats/verification/saved-reference.md
 package struct SavedReference: Sendable {
+  /// Tokens that are kept per scored position.
+  package struct KeptCounts: Hashable, Sendable {
+    /// The most probable ones.
+    package var favourites: Int
+    /// Sampled from the others.
+    package var samples: Int
+
+    package init(favourites: Int, samples: Int) {
+      self.favourites = favourites
+      self.samples = samples
+    }
+
+    /// What is kept unless told otherwise; never more than there are.
+    package init(vocabularySize: Int) {
+      favourites = min(64, vocabularySize)
+      samples = min(32, vocabularySize - favourites)
+    }
+
+    var total: Int { favourites + samples }
+  }
+
   let file: PositionalFile
   let header: SavedReferenceHeader
   /// Where the first record lies.
@@ -21,8 +42,8 @@ package struct SavedReference: Sendable {
     var cursor = FileCursor(file)
     header = try SavedReferenceHeader(&cursor)
     recordOffset = cursor.offset
-    let recordBytes = UInt64(ReferenceRecord.byteCount(favouriteCount: header.favouriteCount))
-    // At most 2^24 chunks × 2^20 positions × 2^15 bytes: below 2^63.
+    let recordBytes = UInt64(ReferenceRecord.byteCount(header.keptCounts))
+    // At most 2^24 chunks × 2^19 positions × 2^17 bytes: below 2^63.
     let end = recordOffset + UInt64(header.text.scoredPositionCount) * recordBytes
     guard file.byteCount == end + 4 else {
       throw FormatError(
@@ -52,13 +73,15 @@ package struct SavedReference: Sendable {
   }
 
   package var text: ScoringText { header.text }
+  /// CRC-32 of the text's bytes.
+  package var textChecksum: UInt32 { header.textChecksum }
   package var side: VerificationResult.Side { header.side }
   package var vocabularySize: Int { header.vocabularySize }
   package var vocabularyChecksum: UInt32 { header.vocabularyChecksum }
 
   /// The records of some chunks.
   package func records(ofChunks chunks: Range<Int>) throws(FormatError) -> [ReferenceRecord] {
-    let recordBytes = ReferenceRecord.byteCount(favouriteCount: header.favouriteCount)
+    let recordBytes = ReferenceRecord.byteCount(header.keptCounts)
     let perChunk = text.scoredPositions.count
     let start = recordOffset + UInt64(chunks.lowerBound * perChunk * recordBytes)
     let bytes = try file.read(
@@ -69,7 +92,7 @@ package struct SavedReference: Sendable {
       let record = bytes.withUnsafeBytes {
         ReferenceRecord(
           UnsafeRawBufferPointer(rebasing: $0[(index * recordBytes)...]),
-          favouriteCount: header.favouriteCount)
+          header.keptCounts)
       }
       if let fault = record.fault(vocabularySize: vocabularySize) {
         throw FormatError(
@@ -87,18 +110,18 @@ package struct SavedReferenceWriter {
   private let file: OutputFile
   private var offset: UInt64 = 0
   private var checksum = CRC32()
-  private let favouriteCount: Int
+  private let keptCounts: SavedReference.KeptCounts
 
-  package init(_ path: String, _ header: SavedReferenceHeader) throws(OutputError) {
-    file = try OutputFile(path)
-    favouriteCount = header.favouriteCount
+  package init(_ file: OutputFile, _ header: SavedReferenceHeader) throws(OutputError) {
+    self.file = file
+    keptCounts = header.keptCounts
     try append(header.bytes)
   }
 
   package mutating func append(_ records: [ReferenceRecord]) throws(OutputError) {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(
-      records.count * ReferenceRecord.byteCount(favouriteCount: favouriteCount))
+      records.count * ReferenceRecord.byteCount(keptCounts))
     for record in records { record.append(to: &bytes) }
     try append(bytes)
   }
@@ -111,15 +134,7 @@ package struct SavedReferenceWriter {
   }
 
   private mutating func append(_ bytes: [UInt8]) throws(OutputError) {
-    var failure: OutputError?
-    bytes.withUnsafeBytes { bytes in
-      do throws(OutputError) {
-        try file.write(bytes, at: offset)
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
+    try file.write(bytes, at: offset)
     checksum.update(bytes)
     offset += UInt64(bytes.count)
   }

@@ -10,14 +10,16 @@ import ByteIO
 ///         20      4  vocabulary size
 ///         24      4  favourite count  K, logits kept per scored position
 ///         28      4  beginning of text  token, −1 for none
-///         32      4  vocabulary checksum  CRC-32 of all tokens' bytes, see `VocabularyChecksum`
-///         36      4  0
+///         32      4  vocabulary checksum  CRC-32 of all tokens' bytes, see `VocabularyComparison`
+///         36      4  sample count     S, tokens sampled from the rest per scored position
 ///         40      8  tokens of the whole text
 ///         48      8  bytes of the whole text
 ///         56      8  bytes of the reference
 ///         64      8  weights of the reference
 ///         72      8  bits per weight, F64
-///         80      …  path, kind, type of the reference, path of the text: u32 length, UTF-8
+///         80      4  text checksum    CRC-32 of the text's bytes
+///         84      4  0
+///         88      …  path, kind, type of the reference, path of the text: u32 length, UTF-8
 ///          …      …  tokens           i32 × context length × chunk count
 ///          …      …  records          one per scored position, see `SavedReference.Record`
 ///        end−4    4  checksum         CRC-32 of everything before
@@ -29,12 +31,14 @@ package struct SavedReferenceHeader {
   static let chunkCounts = 1...(1 << 24)
   static let vocabularySizes = 1...(1 << 24)
   static let favouriteCounts = 1...4096
+  static let sampleCounts = 0...4096
   private static let textLimit: UInt32 = 1 << 16
 
   var text: ScoringText
   var vocabularySize: Int
-  var favouriteCount: Int
+  var keptCounts: SavedReference.KeptCounts
   var vocabularyChecksum: UInt32
+  var textChecksum: UInt32
   var side: VerificationResult.Side
 
   var bytes: [UInt8] {
@@ -43,17 +47,19 @@ package struct SavedReferenceHeader {
       withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
     add(Self.version)
-    for number in [text.contextLength, text.chunkCount, vocabularySize, favouriteCount] {
+    for number in [text.contextLength, text.chunkCount, vocabularySize, keptCounts.favourites] {
       add(UInt32(number))
     }
     add(text.beginningOfText ?? -1)
     add(vocabularyChecksum)
-    add(UInt32(0))
+    add(UInt32(keptCounts.samples))
     add(UInt64(text.tokenCount))
     add(UInt64(text.byteCount))
     add(side.byteCount)
     add(side.weightCount)
     add(side.bitsPerWeight.bitPattern)
+    add(textChecksum)
+    add(UInt32(0))
     for string in [side.path, side.kind.rawValue, side.type, text.path] {
       let utf8 = Array(string.utf8.prefix(Int(Self.textLimit)))
       add(UInt32(utf8.count))
@@ -64,13 +70,14 @@ package struct SavedReferenceHeader {
   }
 
   package init(
-    text: ScoringText, vocabularySize: Int, favouriteCount: Int, vocabularyChecksum: UInt32,
-    side: VerificationResult.Side
+    text: ScoringText, vocabularySize: Int, keptCounts: SavedReference.KeptCounts,
+    vocabularyChecksum: UInt32, textChecksum: UInt32, side: VerificationResult.Side
   ) {
     self.text = text
     self.vocabularySize = vocabularySize
-    self.favouriteCount = favouriteCount
+    self.keptCounts = keptCounts
     self.vocabularyChecksum = vocabularyChecksum
+    self.textChecksum = textChecksum
     self.side = side
   }
 
@@ -91,16 +98,20 @@ package struct SavedReferenceHeader {
     let contextLength = try Self.count(&cursor, "context length", ScoringText.contextLengths)
     let chunkCount = try Self.count(&cursor, "chunk count", Self.chunkCounts)
     vocabularySize = try Self.count(&cursor, "vocabulary size", Self.vocabularySizes)
-    favouriteCount = try Self.count(&cursor, "favourite count", Self.favouriteCounts)
+    let favouriteCount = try Self.count(&cursor, "favourite count", Self.favouriteCounts)
     let bos: Int32 = try cursor.readInteger("beginning of text")
     vocabularyChecksum = try cursor.readInteger("vocabulary checksum")
-    _ = try cursor.readInteger("reserved", as: UInt32.self)
+    keptCounts = SavedReference.KeptCounts(
+      favourites: favouriteCount,
+      samples: try Self.count(&cursor, "sample count", Self.sampleCounts))
     let tokenCount = try Self.count(&cursor, "token count", 0...Int(Int32.max), UInt64.self)
     let byteCount = try Self.count(&cursor, "text bytes", 0...(1 << 50), UInt64.self)
     side = VerificationResult.Side(
       path: "", kind: .savedReference, byteCount: try cursor.readInteger("reference bytes"),
       weightCount: try cursor.readInteger("weights"),
       bitsPerWeight: try cursor.readFloat64("bits per weight"), type: "")
+    textChecksum = try cursor.readInteger("text checksum")
+    _ = try cursor.readInteger("reserved", as: UInt32.self)
     side.path = try Self.string(&cursor, "path")
     _ = try Self.string(&cursor, "kind")
     side.type = try Self.string(&cursor, "type")

@@ -101,6 +101,8 @@ final class ComparisonWorker {
       return
     }
     // Whole heads: their rows are permuted among themselves.
+    let period = order.period
+    precondition(rows.lowerBound % period == 0 && rows.count % period == 0)
     try read(pair.reference, reference, rows, columns: pair.columnCount, into: &unordered)
     if b.count != unordered.count { b = unordered }
     let columns = pair.columnCount
@@ -119,6 +121,16 @@ final class ComparisonWorker {
   /// Fills `b` with rows of another tensor of the reference.
   func readReference(_ tensor: TensorDescriptor, rows: Range<Int>, columns: Int) throws {
     try read(tensor, reference, rows, columns: columns, into: &b)
+  }
+
+  /// Bytes that comparing a pair takes: source bytes, both sides in F32, and once more in the
+  /// order of the source.
+  static func byteCount(_ pair: TensorPair) -> Int {
+    let perRow = max(1, pair.columnCount * pair.rows.period)
+    let weights = min(
+      pair.rowCount * pair.columnCount,
+      max(perRow, ComparisonChunk.preferredWeightCount / perRow * perRow))
+    return weights * (8 + 3 * 4)
   }
 
   private func read(

@@ -26,16 +26,23 @@ struct Diagnosis {
 
   /// One phrase, for a user who wants to know where to look.
   func run(_ products: VectorPair) throws -> String {
-    let figures =
-      "error \(errorText(products.relativeError)), \(pair.candidate.type) explains "
-      + errorText(allowed)
     let place = try badRows()
     if let phrase = try wrongPermutation(place.range) ?? otherTensor(place.range)
       ?? wrongScale(products)
     {
-      return "\(phrase) (\(place.text)\(figures))"
+      return "\(phrase) (\(place.text)\(figures(products)))"
     }
-    return "is not its source \(pair.reference.name) (\(place.text)\(figures))"
+    return "is not its source \(pair.reference.name) (\(place.text)\(figures(products)))"
+  }
+
+  /// The phrase without a cause, which reads nothing.
+  func plain(_ products: VectorPair) -> String {
+    "is not its source \(pair.reference.name) (\(figures(products)))"
+  }
+
+  private func figures(_ products: VectorPair) -> String {
+    "error \(errorText(products.relativeError)), \(pair.candidate.type) explains "
+      + errorText(allowed)
   }
 
   /// Most rows that are looked at for a cause.
@@ -55,7 +62,7 @@ struct Diagnosis {
       }
     }
     guard let first = bad.first, let last = bad.last, bad.count < rows.count else {
-      return (rows.prefix(Self.rowLimit / period * period == 0 ? period : Self.rowLimit), "")
+      return (rows.prefix(max(period, Self.rowLimit / period * period)), "")
     }
     let text =
       bad.count == 1

@@ -17,14 +17,19 @@ package struct TensorComparison: Sendable {
 
   /// - Throws: `FormatError` when the models do not have the same tensors.
   package init(
-    reference: ReferenceModel, candidate: ReferenceModel, kernels: KernelTable, threadCount: Int
+    reference: ReferenceModel, candidate: ReferenceModel, kernels: KernelTable, threadCount: Int,
+    memoryLimit: UInt64 = .max
   ) throws(FormatError) {
     precondition(threadCount > 0)
     self.reference = reference
     self.candidate = candidate
     self.kernels = kernels
-    self.threadCount = threadCount
     pairs = try TensorPair.all(reference: reference, candidate: candidate)
+    // One thread has to do, whatever it takes: a head is compared in one piece.
+    let used = ProcessMemory.residentByteCount
+    let free = memoryLimit > used ? memoryLimit - used : 0
+    let perThread = UInt64(pairs.map(ComparisonWorker.byteCount).max() ?? 1) + (1 << 20)
+    self.threadCount = max(1, min(threadCount, Int(clamping: free / perThread)))
   }
 
   /// Bytes of the candidate that will be compared.
@@ -36,6 +41,7 @@ package struct TensorComparison: Sendable {
   ///   - cancellation: looked at between chunks.
   ///   - progress: called with the candidate's bytes that are done, from any thread.
   /// - Returns: one entry per tensor, or per expert where experts are stacked.
+  /// - Throws: `FormatError` when reading fails, `ForwardCancelled`.
   package func run(
     cancellation: CancellationFlag, progress: (@Sendable (UInt64) -> Void)? = nil
   ) throws -> [TensorError] {
@@ -59,13 +65,23 @@ package struct TensorComparison: Sendable {
     if let failure = failure.withLock({ $0 }) { throw failure }
     let worker = makeWorker()
     var errors: [TensorError] = []
+    var diagnosisCount = 0
     for (pair, experts) in zip(pairs, shared.sums) {
       for (expert, sums) in experts.enumerated() {
-        errors.append(try judge(pair, expert: expert, sums, worker))
+        if cancellation.isCancelled { throw ForwardCancelled() }
+        let error = try judge(
+          pair, expert: expert, sums, worker,
+          diagnoses: diagnosisCount < Self.diagnosisLimit)
+        if error.finding != nil { diagnosisCount += 1 }
+        errors.append(error)
       }
     }
     return errors
   }
+
+  /// Bad tensors whose rows are read again to find out why: where more are bad, the cause of these
+  /// will be theirs, or there is none to be found.
+  private static let diagnosisLimit = 32
 
   private func makeWorker() -> ComparisonWorker {
     ComparisonWorker(
@@ -75,21 +91,22 @@ package struct TensorComparison: Sendable {
   // MARK: Judgement
 
   private func judge(
-    _ pair: TensorPair, expert: Int, _ sums: ComparisonSums, _ worker: ComparisonWorker
+    _ pair: TensorPair, expert: Int, _ sums: ComparisonSums, _ worker: ComparisonWorker,
+    diagnoses: Bool
   ) throws -> TensorError {
     let error = sums.products.relativeError
     let rows = expert * pair.rowsPerExpert..<(expert + 1) * pair.rowsPerExpert
     var allowed = ErrorBand.unsuspicious(pair.candidate.type)
-    if let band = allowed, !(error <= band) {
+    if let band = allowed, error.isFinite, error > band {
       allowed = max(band, try explained(pair, rows, worker))
     }
     var finding: String?
     if !error.isFinite {
       finding = "is not finite"
     } else if let allowed, error > allowed {
-      finding = try Diagnosis(
-        pair, rows: rows, allowed: allowed, reference: reference, worker: worker
-      ).run(sums.products)
+      let diagnosis = Diagnosis(
+        pair, rows: rows, allowed: allowed, reference: reference, worker: worker)
+      finding = diagnoses ? try diagnosis.run(sums.products) : diagnosis.plain(sums.products)
     } else if sums.blocks.count > 0 {
       finding = describe(sums.blocks, pair)
     }

@@ -11,6 +11,7 @@ import Verification
 
 private let vocabularySize = 300
 private let favouriteCount = 16
+private let sampleCount = 12
 
 private struct Numbers {
   var state: UInt64
@@ -26,11 +27,41 @@ private func logProbabilities(_ numbers: inout Numbers) -> [Double] {
   return logits.map { $0 - normaliser }
 }
 
-private func record(_ logs: [Double], target: Int, count: Int) -> ReferenceRecord {
-  let favourites = logs.indices.sorted { logs[$0] > logs[$1] }.prefix(count)
+/// What a reference keeps of a distribution at one position.
+private func record(
+  _ logs: [Double], position: Int, target: Int,
+  _ counts: SavedReference.KeptCounts = .init(favourites: favouriteCount, samples: sampleCount)
+) -> ReferenceRecord {
+  var favourites = LogitSelection(positionCount: 1, limit: counts.favourites)
+  var sample = LogitSelection(
+    positionCount: 1, limit: counts.favourites + counts.samples + 1,
+    noise: GumbelNoise(firstPosition: position))
+  let logits = logs.map(Float.init)
+  logits.withUnsafeBufferPointer { logits in
+    // In two runs, the later first, and merged from two workers.
+    let half = logits.count / 2
+    let parts = [
+      (UnsafeBufferPointer(rebasing: logits[half...]), half),
+      (UnsafeBufferPointer(rebasing: logits[..<half]), 0),
+    ]
+    for (part, start) in parts {
+      var worker = (
+        LogitSelection(positionCount: 1, limit: counts.favourites),
+        LogitSelection(
+          positionCount: 1, limit: counts.favourites + counts.samples + 1,
+          noise: GumbelNoise(firstPosition: position))
+      )
+      worker.0.add(part, firstToken: start, position: 0)
+      worker.1.add(part, firstToken: start, position: 0)
+      favourites.merge(worker.0)
+      sample.merge(worker.1)
+    }
+  }
   return ReferenceRecord(
-    targetLogProbability: logs[target],
-    favourites: favourites.map { (Int32($0), Float(logs[$0])) }, logNormaliser: 0)
+    target: Float(logs[target]),
+    kept: KeptLogits(
+      favourites: favourites.sorted(position: 0), candidates: sample.sorted(position: 0),
+      sampleCount: counts.samples), logNormaliser: 0)
 }
 
 private func text(chunkCount: Int) throws -> ScoringText {
@@ -44,15 +75,16 @@ private func write(_ path: String, chunkCount: Int = 3) throws -> [ReferenceReco
   var numbers = Numbers(state: 5)
   let text = try text(chunkCount: chunkCount)
   let records = (0..<text.scoredPositionCount).map { index in
-    record(logProbabilities(&numbers), target: index, count: favouriteCount)
+    record(logProbabilities(&numbers), position: index, target: index)
   }
   let header = SavedReferenceHeader(
-    text: text, vocabularySize: vocabularySize, favouriteCount: favouriteCount,
-    vocabularyChecksum: 0x1234_5678,
+    text: text, vocabularySize: vocabularySize,
+    keptCounts: .init(favourites: favouriteCount, samples: sampleCount),
+    vocabularyChecksum: 0x1234_5678, textChecksum: 0x9ABC_DEF0,
     side: VerificationResult.Side(
       path: "a model", kind: .checkpoint, byteCount: 99, weightCount: 42, bitsPerWeight: 16,
       type: "BF16"))
-  var writer = try SavedReferenceWriter(path, header)
+  var writer = try SavedReferenceWriter(OutputFile(path), header)
   try writer.append(Array(records.prefix(4)))
   try writer.append(Array(records.dropFirst(4)))
   try writer.commit()
@@ -95,40 +127,98 @@ private func write(_ path: String, chunkCount: Int = 3) throws -> [ReferenceReco
 /// Numbers with a right checksum that still make no sense.
 @Test func senselessRecordsAreRefused() throws {
   var numbers = Numbers(state: 1)
-  let good = record(logProbabilities(&numbers), target: 3, count: favouriteCount)
+  let good = record(logProbabilities(&numbers), position: 0, target: 3)
   #expect(good.fault(vocabularySize: vocabularySize) == nil)
   func broken(_ change: (inout ReferenceRecord) -> Void) -> String? {
     var record = good
     change(&record)
     return record.fault(vocabularySize: vocabularySize)
   }
-  #expect(broken { $0.tokens[0] = 300 } != nil)
-  #expect(broken { $0.tokens[0] = -1 } != nil)
-  #expect(broken { $0.tokens[0] = $0.tokens[1] } != nil)
-  #expect(broken { $0.logProbabilities[0] = 1 } != nil)
-  #expect(broken { $0.logProbabilities[2] = .nan } != nil)
+  #expect(broken { $0.favourites[0].token = 300 } != nil)
+  #expect(broken { $0.samples[0].token = -1 } != nil)
+  #expect(broken { $0.favourites[0].token = $0.samples[1].token } != nil)
+  #expect(broken { $0.favourites[0].logProbability = 1 } != nil)
+  #expect(broken { $0.samples[2].logProbability = .nan } != nil)
   #expect(broken { $0.targetLogProbability = -.infinity } != nil)
   #expect(broken { $0.tailMass = 1.5 } != nil)
   #expect(broken { $0.tailMass = .nan } != nil)
+  #expect(broken { $0.sampleThreshold = .nan } != nil)
+  // No distribution: probabilities of next to nothing, or far too much.
+  #expect(
+    broken { record in
+      for index in record.favourites.indices { record.favourites[index].logProbability = -1000 }
+      record.tailMass = 0
+    } != nil)
+  #expect(broken { $0.tailMass = 0 } != nil)
+  #expect(broken { $0.favourites.swapAt(0, 5) } != nil)
+  #expect(
+    broken { record in
+      for index in record.samples.indices { record.samples[index].logProbability = -0.5 }
+    } != nil)
+  #expect(broken { $0.sampleThreshold = .infinity } != nil)
 }
 
-/// What is lost is the shape of the tail: the divergence is never larger than the exact one, equal
-/// when nothing is lost, and near to it when little is.
-@Test func savedDivergenceIsALowerBound() {
+private func divergence(_ p: [Double], _ q: [Double]) -> Double {
+  zip(p, q).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
+}
+
+/// Distributions near `p`, and their divergences, exact and from what is kept.
+private func divergences(
+  count: Int, _ counts: SavedReference.KeptCounts
+) -> [(exact: Double, saved: Double)] {
   var numbers = Numbers(state: 77)
-  for _ in 0..<200 {
+  return (0..<count).map { position in
     let p = logProbabilities(&numbers)
     var q = p.map { $0 + numbers.next() * 0.5 }
     let normaliser = log(q.reduce(0) { $0 + exp($1) })
     q = q.map { $0 - normaliser }
-    let exact = zip(p, q).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
-    func saved(_ count: Int) -> Double {
-      let record = record(p, target: 0, count: count)
-      return record.divergence(candidate: record.tokens.map { q[Int($0)] })
-    }
-    #expect(saved(16) <= exact + 1e-6)
-    #expect(saved(16) > 0.1 * exact)
-    #expect(saved(64) >= saved(16) - 1e-6)
-    #expect(abs(saved(vocabularySize) - exact) < 1e-5)
+    let record = record(p, position: position, target: 0, counts)
+    return (
+      divergence(p, q), record.divergence(candidate: record.allTokens.map { q[Int($0)] })
+    )
   }
+}
+
+/// What is lost at one position is made up for by others: the mean is right.
+@Test func savedDivergenceIsUnbiased() {
+  let pairs = divergences(count: 4000, .init(favourites: 16, samples: 12))
+  let exact = pairs.reduce(0) { $0 + $1.exact } / 4000
+  let saved = pairs.reduce(0) { $0 + $1.saved } / 4000
+  let spread = pairs.reduce(0) { $0 + ($1.saved - $1.exact) * ($1.saved - $1.exact) } / 4000
+  // Three standard errors of the estimates.
+  let tolerance = 3 * (spread / 4000).squareRoot()
+  #expect(tolerance < 0.1 * exact, "\(tolerance) \(exact)")
+  #expect(abs(saved - exact) < tolerance, "\(saved) \(exact) ± \(tolerance)")
+  // Without the sample the tail would count as one token, and the mean would be far below.
+  let bare = divergences(count: 400, .init(favourites: 16, samples: 0))
+  #expect(bare.allSatisfy { $0.saved < $0.exact + 1e-6 })
+  #expect(
+    bare.reduce(0) { $0 + $1.saved } < 0.8 * bare.reduce(0) { $0 + $1.exact })
+}
+
+/// Nothing is lost when everything is kept, by either way.
+@Test(arguments: [(300, 0), (100, 200), (1, 299)])
+func savedDivergenceOfEverythingIsExact(_ favourites: Int, _ samples: Int) {
+  for pair in divergences(count: 20, .init(favourites: favourites, samples: samples)) {
+    #expect(abs(pair.saved - pair.exact) < 1e-5, "\(pair)")
+  }
+}
+
+@Test func noiseIsBoundedAndSpread() {
+  let noise = GumbelNoise(firstPosition: 0)
+  var sum = 0.0
+  for token in 0..<20_000 {
+    let bits = noise.bits(position: token / 100, token: token)
+    #expect(GumbelNoise.value(bits) <= GumbelNoise.bound(bits))
+    sum += Double(GumbelNoise.value(bits))
+  }
+  for bits in [UInt64.min, 1, .max, .max - 1, 1 << 63, 0xFFFF_FFFF_0000_0000] {
+    #expect(GumbelNoise.value(bits).isFinite)
+    #expect(GumbelNoise.value(bits) <= GumbelNoise.bound(bits))
+  }
+  // The mean of the distribution is Euler's constant, its deviation π / √6.
+  #expect(abs(sum / 20_000 - 0.5772) < 4 * 1.2825 / 20_000.squareRoot())
+  #expect(
+    GumbelNoise(firstPosition: 5).bits(position: 2, token: 9)
+      == noise.bits(position: 7, token: 9))
 }

@@ -35,6 +35,13 @@ private func naturalLogarithm(_ x: Double) -> Double {
   return 2 * sum + Double(x.exponent) * 0.693147180559945309
 }
 
+/// Whatever a forward pass reads is judged.
+@Test func everyReadableTypeHasABand() {
+  for type in TensorType.allCases where KernelTable.scalar.canDequantize(type) {
+    #expect(ErrorBand.normal(type) != nil, "\(type)")
+  }
+}
+
 /// The page gives the error of normally distributed weights, which the kernels have.
 @Test(arguments: TensorType.allCases.filter { KernelTable.scalar.canQuantize($0) && $0 != .f32 })
 func errorBandsAreThoseOfNormalWeights(_ type: TensorType) throws {

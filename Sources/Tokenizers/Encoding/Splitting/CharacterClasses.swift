@@ -4,11 +4,11 @@ import Formats
 struct CharacterClass: OptionSet, Hashable, Sendable {
   let rawValue: UInt8
 
-  /// `\p{L}`
+  /// `\p{L}`.
   static let letter = CharacterClass(rawValue: 1)
-  /// `\p{N}`
+  /// `\p{N}`.
   static let number = CharacterClass(rawValue: 2)
-  /// `\s`
+  /// `\s`.
   static let space = CharacterClass(rawValue: 4)
   /// Carriage return and line feed.
   static let lineEnd = CharacterClass(rawValue: 8)

@@ -34,7 +34,8 @@ struct SplitRule: Hashable, Sendable {
       contractions + "|" + before + #"\p{L}+|"# + digits + "|" + end
     }
     func cased(_ suffix: String, _ digits: String) -> String {
-      before + upper + "*" + lower + "+" + suffix + "|" + before + upper + "+" + lower + "*" + suffix
+      before + upper + "*" + lower + "+" + suffix + "|" + before + upper + "+" + lower + "*"
+        + suffix
         + "|" + digits + "|" + casedEnd
     }
     let rules: [(String, SplitRule)] = [

@@ -57,7 +57,7 @@ struct SplitScanner {
 
   // MARK: Alternatives
 
-  /// `'s|'t|'re|'ve|'m|'ll|'d`
+  /// `'s|'t|'re|'ve|'m|'ll|'d`.
   private func contraction(_ position: Int, ignoresCase: Bool) -> Int? {
     guard isCharacter(position, "'") else { return nil }
     func letter(_ offset: Int) -> UInt32 {
@@ -74,7 +74,7 @@ struct SplitScanner {
     }
   }
 
-  /// ` ?\p{L}+` or ` ?\p{N}+`
+  /// Letters or numbers: ` ?\p{L}+`, ` ?\p{N}+`.
   private func run(_ position: Int, _ wanted: CharacterClass) -> Int? {
     let start = isCharacter(position, " ") ? position + 1 : position
     return has(start, wanted) ? end(start, of: wanted) : nil
@@ -87,13 +87,13 @@ struct SplitScanner {
     return position + 1
   }
 
-  /// `[^\r\n\p{L}\p{N}]?\p{L}+`
+  /// `[^\r\n\p{L}\p{N}]?\p{L}+`.
   private func word(_ position: Int) -> Int? {
     let start = afterPrefix(position) ?? position
     return has(start, .letter) ? end(start, of: .letter) : nil
   }
 
-  /// `\p{N}{1,limit}`
+  /// `\p{N}{1,limit}`.
   private func number(_ position: Int) -> Int? {
     guard has(position, .number) else { return nil }
     var end = position + 1
@@ -157,7 +157,7 @@ struct SplitScanner {
     return contraction(word, ignoresCase: true) ?? word
   }
 
-  /// `U*L+`
+  /// `U*L+`.
   private func upperThenLower(_ start: Int) -> Int? {
     let upperEnd = end(start, of: .upper)
     if has(upperEnd, .lower) { return end(upperEnd, of: .lower) }
@@ -170,7 +170,7 @@ struct SplitScanner {
     return nil
   }
 
-  /// `U+L*`
+  /// `U+L*`.
   private func upperOnly(_ start: Int) -> Int? {
     let upperEnd = end(start, of: .upper)
     return upperEnd > start ? end(upperEnd, of: .lower) : nil

@@ -1,0 +1,185 @@
+import ByteIO
+import StrictJSON
+import Tensors
+
+extension ModelConfiguration {
+  /// Reads and checks Meta's `params.json` beside the tensors that it belongs to.
+  ///
+  /// What the file leaves open comes from the tensors (feed-forward length, vocabulary, whether the
+  /// output is tied) and from the generation (context length, scaling of the rotation); a
+  /// `config.json` in the same folder, if there is one, has to agree and states those two instead.
+  ///
+  /// - Parameters:
+  ///   - file: path of `params.json`.
+  ///   - companion: path of `config.json`, which need not be there.
+  ///   - tensors: under Meta's names, joined.
+  /// - Throws: `FormatError` that names the member, what it is and what it may be.
+  ///
+  /// Source: formats/meta-native.md
+  package init(
+    metaParameters file: String, companion: String, tensors: [TensorDescriptor]
+  ) throws(FormatError) {
+    let document = try JSONValue(file: file, limit: Self.byteCountLimit)
+    let other = DirectoryListing.exists(companion) ? try ModelConfiguration(file: companion) : nil
+    try self.init(metaParameters: document, file: file, companion: other, tensors: tensors)
+  }
+
+  /// - Throws: `FormatError` that names the member, what it is and what it may be.
+  package init(
+    metaParameters document: JSONValue, file: String, companion: ModelConfiguration? = nil,
+    tensors: [TensorDescriptor]
+  ) throws(FormatError) {
+    guard let object = document.object else {
+      throw FormatError(
+        file: file, field: "params", reason: .outOfRange(found: "no object", allowed: "an object"))
+    }
+    let root = ConfigurationReader(file: file, object: object)
+    try Self.refuseUnsupportedMeta(root)
+    self.file = file
+    modelClass = .meta
+    layerCount = try root.requiredCount("n_layers", in: Self.layerCounts)
+    embeddingLength = try root.requiredCount("dim", in: Self.lengths)
+    headCount = try root.requiredCount("n_heads", in: Self.lengths)
+    let statedKV = try root.count("n_kv_heads", in: Self.lengths)
+    headCountKV = statedKV ?? headCount
+    guard embeddingLength % headCount == 0, embeddingLength / headCount % 2 == 0 else {
+      throw root.error(
+        "n_heads",
+        .inconsistent("\(headCount) does not divide dim \(embeddingLength) into even heads"))
+    }
+    guard headCount % headCountKV == 0 else {
+      throw root.error(
+        "n_kv_heads", .inconsistent("\(headCountKV) does not divide n_heads \(headCount)"))
+    }
+    headDimension = embeddingLength / headCount
+    let epsilon = try root.requiredPositive("norm_eps")
+    rmsEpsilon = epsilon
+    // Written as for a published configuration of the same model.
+    statesHeadDimension = true
+    statesHeadCountKV = true
+    hasAttentionBias = false
+    hasMLPBias = false
+    isCausal = true
+
+    let theta = try root.positive("rope_theta")
+    let generation = MetaGeneration(
+      usesScaledRotation: try root.flag("use_scaled_rope") ?? false, theta: theta,
+      embeddingLength: embeddingLength, layerCount: layerCount,
+      statesHeadCountKV: statedKV != nil, epsilon: epsilon)
+    rotary = generation.rotary(theta: theta)
+    contextLength = generation.contextLength
+
+    vocabularySize = try Self.vocabularySize(root, tensors)
+    tiesEmbeddings = !tensors.contains { $0.name == "output.weight" }
+    feedForwardLength = try Self.feedForwardLength(root, embeddingLength)
+    try checkFeedForward(root, tensors)
+
+    if let companion {
+      try agree(with: companion)
+      rotary = companion.rotary
+      contextLength = companion.contextLength
+      notes.append("context length and scaling of the rotation are those of config.json")
+    } else {
+      var text = "params.json does not state the context length: \(contextLength) of "
+        + "\(generation.rawValue) is taken"
+      if let factor = generation.scalingFactor {
+        text += ", with rotation scaled by \(Int(factor)) from 8192"
+      }
+      notes.append(text)
+    }
+  }
+
+  /// Members of models that are more than a dense Llama in floating point.
+  private static func refuseUnsupportedMeta(_ root: ConfigurationReader) throws(FormatError) {
+    for name in ["quantization_args", "lora_args", "moe", "moe_args", "vision_model"]
+    where root[name] != nil {
+      throw root.error(
+        name,
+        .unsupported(
+          found: ConfigurationReader.text(root[name] ?? .null),
+          allowed: "none: dense text models in floating point"))
+    }
+    for name in ["vision_chunk_size", "vision_num_cross_attention_layers"] {
+      guard let value = root[name], value.int ?? 1 > 0 else { continue }
+      throw root.error(
+        name, .unsupported(found: ConfigurationReader.text(value), allowed: "text models"))
+    }
+  }
+
+  /// Rows of the embedding, with which a stated size has to agree; −1 says nothing.
+  private static func vocabularySize(
+    _ root: ConfigurationReader, _ tensors: [TensorDescriptor]
+  ) throws(FormatError) -> Int {
+    let name = "tok_embeddings.weight"
+    guard let embedding = tensors.first(where: { $0.name == ExactString(name) }) else {
+      throw root.error("tensors", .missing("tensor \(name)"))
+    }
+    guard embedding.shape.rank == 2, let rows = embedding.shape.dimensions.first,
+      lengths.contains(rows)
+    else {
+      throw root.error(
+        name, .outOfRange(found: "shape \(embedding.shape)", allowed: "[vocabulary, dim]"))
+    }
+    if root["vocab_size"]?.int == -1 { return rows }
+    if let stated = try root.count("vocab_size", in: lengths), stated != rows {
+      throw root.error(
+        "vocab_size", .inconsistent("is \(stated), but \(name) has \(rows) rows"))
+    }
+    return rows
+  }
+
+  /// Meta's rule: two thirds of four times the width, stretched, up to the next multiple.
+  private static func feedForwardLength(
+    _ root: ConfigurationReader, _ embeddingLength: Int
+  ) throws(FormatError) -> Int {
+    let multiple = try root.count("multiple_of", in: lengths) ?? 256
+    var length = 4 * embeddingLength * 2 / 3
+    if let multiplier = try root.positive("ffn_dim_multiplier") {
+      let stretched = (multiplier * Double(length)).rounded(.towardZero)
+      guard stretched >= 1, stretched <= Double(lengths.upperBound) else {
+        throw root.error(
+          "ffn_dim_multiplier",
+          .outOfRange(
+            found: "\(multiplier)",
+            allowed: "a feed-forward length of 1 to \(lengths.upperBound)"))
+      }
+      length = Int(stretched)
+    }
+    return (length + multiple - 1) / multiple * multiple
+  }
+
+  private func checkFeedForward(
+    _ root: ConfigurationReader, _ tensors: [TensorDescriptor]
+  ) throws(FormatError) {
+    let name = "layers.0.feed_forward.w1.weight"
+    guard let gate = tensors.first(where: { $0.name == ExactString(name) }),
+      let rows = gate.shape.dimensions.first, rows != feedForwardLength
+    else { return }
+    throw root.error(
+      "multiple_of",
+      .inconsistent(
+        "dim, multiple_of and ffn_dim_multiplier give a feed-forward length of "
+          + "\(feedForwardLength), but \(name) has \(rows) rows"))
+  }
+
+  /// A `config.json` beside Meta's files has to be of the same model.
+  private func agree(with other: ModelConfiguration) throws(FormatError) {
+    let pairs: [(String, String, String)] = [
+      ("num_hidden_layers", "\(other.layerCount)", "\(layerCount)"),
+      ("hidden_size", "\(other.embeddingLength)", "\(embeddingLength)"),
+      ("intermediate_size", "\(other.feedForwardLength)", "\(feedForwardLength)"),
+      ("num_attention_heads", "\(other.headCount)", "\(headCount)"),
+      ("num_key_value_heads", "\(other.headCountKV)", "\(headCountKV)"),
+      ("head_dim", "\(other.headDimension)", "\(headDimension)"),
+      ("vocab_size", "\(other.vocabularySize)", "\(vocabularySize)"),
+      ("rms_norm_eps", "\(other.rmsEpsilon ?? 0)", "\(rmsEpsilon ?? 0)"),
+      ("rope_theta", "\(other.rotary.theta ?? 0)", "\(rotary.theta ?? 0)"),
+    ]
+    for (name, found, expected) in pairs where found != expected {
+      throw FormatError(
+        file: other.file, field: name,
+        reason: .inconsistent("is \(found), but params.json beside it says \(expected)"),
+        advice: "the two files describe different models")
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import ByteIO
+import StrictJSON
+
+/// How the weights of a release were quantized, as far as its tensors do not say it themselves.
+///
+/// Read from `quantization_config` of `config.json`, or from `hf_quant_config.json` beside it.
+/// Source: formats/quantized-inputs.md.
+package struct QuantizationConfiguration: Sendable {
+  enum Method: Sendable {
+    /// `blockSize` as stated; releases that say nothing use 128×128 where scales are no single
+    /// numbers.
+    case fp8(blockSize: (height: Int, width: Int))
+    case compressedTensors([CompressedTensorsScheme])
+    case gptq(GPTQ)
+    case awq(groupLength: Int?)
+    case bitsAndBytes
+    case mxfp4
+    case modelOpt
+  }
+
+  struct GPTQ: Sendable {
+    var bits: Int
+    /// `nil`: one group.
+    var groupLength: Int?
+    /// The first format stores zero points one too small.
+    var isFirstFormat: Bool
+  }
+
+  /// Where it was read.
+  let file: String
+  /// As the file names it.
+  let methodName: String
+  let method: Method
+
+  static let byteCountLimit: UInt64 = 16 << 20
+  /// What `quant_method` may be; some are spelled in other ways too.
+  package static let methodNames = [
+    "fp8", "fbgemm_fp8", "compressed-tensors", "gptq", "awq", "bitsandbytes", "mxfp4", "modelopt",
+  ]
+
+  /// Reads what the folder says; `nil` when it says that nothing is quantized.
+  ///
+  /// - Throws: `FormatError` for a method or a combination that is not read.
+  package static func read(folder: String) throws(FormatError) -> QuantizationConfiguration? {
+    let file = DirectoryListing.join(folder, "config.json")
+    let document = try JSONValue(file: file, limit: byteCountLimit)
+    if let value = document["quantization_config"] {
+      return try QuantizationConfiguration(value, file: file)
+    }
+    // ModelOpt's own file, which its older releases have instead.
+    let other = DirectoryListing.join(folder, "hf_quant_config.json")
+    guard DirectoryListing.exists(other) else { return nil }
+    let separate = try JSONValue(file: other, limit: byteCountLimit)
+    guard separate["quantization"]?["quant_algo"] != nil else { return nil }
+    return QuantizationConfiguration(file: other, methodName: "modelopt", method: .modelOpt)
+  }
+
+  private init(file: String, methodName: String, method: Method) {
+    self.file = file
+    self.methodName = methodName
+    self.method = method
+  }
+
+  /// - Parameters:
+  ///   - value: of `quantization_config`.
+  ///   - file: for errors.
+  /// - Throws: `FormatError` for a method or a combination that is not read.
+  package init(_ value: JSONValue, file: String) throws(FormatError) {
+    self.file = file
+    guard let object = value.object else {
+      throw FormatError(
+        file: file, field: "quantization_config",
+        reason: .outOfRange(found: QuantizationFields.text(value), allowed: "an object"))
+    }
+    let root = QuantizationFields(file: file, path: "quantization_config", object: object)
+    guard let name = try root.string("quant_method") ?? Self.impliedMethod(root) else {
+      throw root.error("quant_method", .missing("\"quant_method\""))
+    }
+    methodName = name
+    switch name.lowercased() {
+    case "fp8", "fbgemm_fp8":
+      try root.refuse(["expert_dtype"]) { $0.string == "fp8" }
+      _ = try root.word("activation_scheme", of: ["dynamic", "static"])
+      _ = try root.word("fmt", of: ["e4m3", "e5m2", "float8_e4m3fn"])
+      _ = try root.word("scale_fmt", of: ["float", "ue8m0"])
+      method = .fp8(blockSize: try root.block("weight_block_size") ?? (128, 128))
+    case "compressed-tensors":
+      method = .compressedTensors(try CompressedTensorsScheme.all(root))
+    case "gptq": method = .gptq(try Self.gptq(root))
+    case "awq": method = .awq(groupLength: try Self.awq(root))
+    case "bitsandbytes": method = .bitsAndBytes
+    case "mxfp4": method = .mxfp4
+    case "modelopt", "modelopt_fp4", "modelopt_mixed": method = .modelOpt
+    default:
+      throw root.error(
+        "quant_method",
+        .unsupported(
+          found: "\"\(printable(name, limit: 60))\"",
+          allowed: Self.methodNames.joined(separator: ", ")),
+        advice: "start from the checkpoint that this one was quantized from")
+    }
+  }
+
+  /// Old files of bitsandbytes and AWQ do not name their method.
+  private static func impliedMethod(_ root: QuantizationFields) -> String? {
+    if root["load_in_8bit"]?.bool == true || root["load_in_4bit"]?.bool == true {
+      return "bitsandbytes"
+    }
+    return nil
+  }
+
+  private static func gptq(_ root: QuantizationFields) throws(FormatError) -> GPTQ {
+    guard let bits = try root.int("bits") else { throw root.error("bits", .missing("\"bits\"")) }
+    guard [2, 3, 4, 8].contains(bits) else {
+      throw root.error("bits", .unsupported(found: "\(bits)", allowed: "2, 3, 4, 8"))
+    }
+    // Other bits for some modules, other kernels' layouts.
+    try root.refuse(["dynamic", "is_marlin_format"], unless: QuantizationFields.isEmpty)
+    try root.refuse(["pack_dtype"]) { $0.string == "int32" }
+    var format = try root.word("format", of: ["gptq", "gptq_v2"])
+    if let older = try root.word("checkpoint_format", of: ["gptq", "gptq_v2"]) { format = older }
+    return GPTQ(
+      bits: bits, groupLength: try root.groupLength("group_size"),
+      isFirstFormat: format != "gptq_v2")
+  }
+
+  private static func awq(_ root: QuantizationFields) throws(FormatError) -> Int? {
+    for name in ["bits", "w_bit"] {
+      if let bits = try root.int(name), bits != 4 {
+        throw root.error(name, .unsupported(found: "\(bits)", allowed: "4"))
+      }
+    }
+    for name in ["version", "format"] { _ = try root.word(name, of: ["gemm"]) }
+    if try root.flag("zero_point") == false {
+      throw root.error("zero_point", .unsupported(found: "false", allowed: "true"))
+    }
+    return try root.groupLength(root["group_size"] == nil ? "q_group_size" : "group_size")
+  }
+}
