@@ -26,8 +26,8 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md", "quant",
-        "quantized-inputs.md", "safetensors.md",
+        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md",
+        "pytorch.md", "quant", "quantized-inputs.md", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
         "verification/junit.xsd",
