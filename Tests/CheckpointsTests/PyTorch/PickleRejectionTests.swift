@@ -346,7 +346,7 @@ private func failure(_ bytes: [UInt8]) throws -> FormatError? {
   do {
     _ = try PyTorchFile(folder.write("model.pt", bytes))
     return nil
-  } catch let error as FormatError {
+  } catch {
     return error
   }
 }
