@@ -20,7 +20,7 @@ public struct Tokenization: Sendable {
 public struct Tokenizer: Sendable {
   private let encoder: TokenEncoder
 
-  /// Reads the tokenizer of a Hugging Face directory or of a GGUF archive; no tensor data is read.
+  /// Reads the tokenizer of a model's directory or of a GGUF archive; no tensor data is read.
   public init(_ path: String) throws(FormatError) {
     switch try InputKind(path) {
     case .archive: encoder = try TokenEncoder(archive: GGUFFile(path).metadata, file: path)

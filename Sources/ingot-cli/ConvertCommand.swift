@@ -6,8 +6,9 @@ struct ConvertCommand: ParsableCommand {
     commandName: "convert",
     abstract: "Converts and quantizes a checkpoint or an archive in one pass.",
     discussion: """
-      CHECKPOINT is a Hugging Face directory (also a hub cache snapshot) or a GGUF file. Nothing but \
-      the output is written; it appears under its name when it is complete.
+      CHECKPOINT is a directory of Hugging Face (also a hub cache snapshot), a directory with Meta's \
+      own files, or a GGUF file. Nothing but the output is written; it appears under its name when \
+      it is complete.
 
       EXAMPLES
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M

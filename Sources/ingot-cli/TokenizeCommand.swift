@@ -6,7 +6,7 @@ struct TokenizeCommand: ParsableCommand {
     commandName: "tokenize",
     abstract: "Shows the tokens of a text.",
     discussion: """
-      Takes a Hugging Face directory or a GGUF archive. The directory's tokenizer gives what the \
+      Takes a model's directory or a GGUF archive. The directory's tokenizer gives what the \
       tokenizers and sentencepiece libraries give, the archive's what llama.cpp gives. Texts of \
       special tokens become those tokens. Prints one line per token: its id, and its text in quotes.
 

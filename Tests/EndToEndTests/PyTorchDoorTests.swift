@@ -61,6 +61,8 @@ func pyTorchFilesGiveTheSameArchive(_ type: String) throws {
     _ = try Converter(checkpoint: path, output: output.file("out.gguf"), recipe: recipe).run()
     archives.append(try PositionalFile.readAll(output.file("out.gguf"), limit: 64 << 20))
   }
+  // The folders go with the last use of what holds them.
+  withExtendedLifetime(doors) {}
   #expect(archives[1] == archives[0])
   #expect(archives[2] == archives[0])
 }

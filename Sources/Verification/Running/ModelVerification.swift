@@ -36,9 +36,20 @@ package struct ModelVerification: Sendable {
     let isSaved = SavedReference.isOne(options.reference)
     saved = isSaved ? try SavedReference(options.reference) : nil
     reference = isSaved ? nil : try OpenedModel(options.reference)
+    if let path = options.candidate, SavedReference.isOne(path) {
+      throw OptionError(
+        option: "CANDIDATE", found: path, problem: "is a saved reference",
+        advice: "name it first: it takes the place of the original")
+    }
     candidate = try options.candidate.map { try OpenedModel($0) }
     try Self.check(options, isSaved: isSaved)
     if let reference, let candidate {
+      if reference.side.kind == .archive, candidate.side.kind == .checkpoint {
+        throw OptionError(
+          option: "CANDIDATE", found: candidate.side.path,
+          problem: "is a checkpoint, and REFERENCE an archive",
+          advice: "swap them: the original comes first")
+      }
       try ConfigurationComparison.checkComparable(reference, candidate)
       try VocabularyComparison.check(reference, candidate)
     }
@@ -140,6 +151,12 @@ package struct ModelVerification: Sendable {
           + byteText(file.byteCount * encodingFactor))
     }
     let bytes = try PositionalFile.readAll(path, limit: file.byteCount, field: "text")
+    // Most likely the name of another file was given.
+    if let place = bytes.firstIndex(of: 0) {
+      throw FormatError(
+        file: path, fileOffset: UInt64(place), field: "text",
+        reason: .malformed("a zero byte: this is no text"), advice: "name a UTF-8 text file")
+    }
     var checksum = CRC32()
     checksum.update(bytes)
     return TextBytes(path: path, bytes: bytes, checksum: checksum.value)

@@ -7,6 +7,9 @@ import TestSupport
 ///
 /// Rows of queries and keys go back to Meta's order, which the Hugging Face files permute: within a
 /// head of D rows, row 2j + t is row t·D/2 + j there.
+///
+/// Origin of `Fixtures/models/llama3-meta` and `llama2-meta`: the files that were written with the
+/// bundled models when they were trained; `tokenizer.model` in the form that tiktoken reads.
 enum MetaCheckpoint {
   private static let layerNames = [
     "input_layernorm": "attention_norm", "post_attention_layernorm": "ffn_norm",
