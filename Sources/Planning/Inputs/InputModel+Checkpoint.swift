@@ -28,14 +28,7 @@ extension InputModel {
 
   /// Keys come in the reference converter's order: general, architecture, tokenizer.
   ///
-  /// - Parameters:
-  ///   - weights: the tensors, dequantized.
-  ///   - folder: holds the tokenizer.
-  ///   - cardFolder: holds the model card, and gives the model its name.
-  ///   - configuration: of the tensors.
-  ///   - notes: about how the directory was read.
-  ///   - path: as the user named the checkpoint.
-  ///   - recipe: what the user asks for.
+  /// `folder` holds the tokenizer, `cardFolder` the model card; it also gives the model its name.
   private init(
     _ weights: any TensorSource, folder: String, cardFolder: String,
     configuration: ModelConfiguration, notes directoryNotes: [String], path: String, recipe: Recipe
