@@ -58,7 +58,10 @@ func pyTorchFilesGiveTheSameArchive(_ type: String) throws {
   let output = TemporaryFolder()
   var archives: [[UInt8]] = []
   for path in [Fixtures.path("models/llama2")] + doors.map({ $0.file("llama2") }) {
-    _ = try Converter(checkpoint: path, output: output.file("out.gguf"), recipe: recipe).run()
+    _ = try Converter(
+      checkpoint: path, output: output.file("out.gguf"), recipe: recipe,
+      memoryLimit: testMemoryLimit
+    ).run()
     archives.append(try PositionalFile.readAll(output.file("out.gguf"), limit: 64 << 20))
   }
   // The folders go with the last use of what holds them.

@@ -34,7 +34,8 @@ struct ReferenceCase: Sendable, CustomTestStringConvertible {
     recipe.hasProvenance = false
     if hasImportance { recipe.importanceFile = Fixtures.path("models/imatrix/\(model).gguf") }
     var converter = try Converter(
-      checkpoint: Fixtures.path("models/\(model)"), output: path, recipe: recipe)
+      checkpoint: Fixtures.path("models/\(model)"), output: path, recipe: recipe,
+      memoryLimit: testMemoryLimit)
     converter.threadCount = threads
     _ = try converter.run()
   }
@@ -104,7 +105,8 @@ func bytesDoNotDependOnTheCuttingIntoChunks(_ mix: String) throws {
     recipe.type = mix
     recipe.importanceFile = Fixtures.path("models/imatrix/llama3.gguf")
     var converter = try Converter(
-      checkpoint: Fixtures.path("models/llama3"), output: folder.file("out.gguf"), recipe: recipe)
+      checkpoint: Fixtures.path("models/llama3"), output: folder.file("out.gguf"), recipe: recipe,
+      memoryLimit: testMemoryLimit)
     converter.weightsPerChunk = weightsPerChunk
     _ = try converter.run()
     let bytes = try PositionalFile.readAll(folder.file("out.gguf"), limit: 64 << 20)
@@ -128,7 +130,10 @@ func bytesDoNotDependOnTheCuttingIntoChunks(_ mix: String) throws {
   var recipe = Recipe()
   recipe.hasProvenance = false
   for (checkpoint, name) in [(model, "a"), (folder.file("llama3"), "b")] {
-    _ = try Converter(checkpoint: checkpoint, output: folder.file(name), recipe: recipe).run()
+    _ = try Converter(
+      checkpoint: checkpoint, output: folder.file(name), recipe: recipe,
+      memoryLimit: testMemoryLimit
+    ).run()
   }
   #expect(
     try PositionalFile.readAll(folder.file("a"), limit: 64 << 20)
@@ -141,7 +146,8 @@ func bytesDoNotDependOnTheCuttingIntoChunks(_ mix: String) throws {
   let model = Fixtures.path("models/llama3")
   var recipe = Recipe()
   recipe.splitByteCount = 700_000
-  let split = try Converter(checkpoint: model, output: folder.file("s.gguf"), recipe: recipe)
+  let split = try Converter(
+    checkpoint: model, output: folder.file("s.gguf"), recipe: recipe, memoryLimit: testMemoryLimit)
   _ = try split.run()
   #expect(split.plan.outputs.count >= 6)
   for output in split.plan.outputs {
@@ -149,10 +155,13 @@ func bytesDoNotDependOnTheCuttingIntoChunks(_ mix: String) throws {
     #expect(output.byteCount <= 700_000)
   }
   recipe.splitByteCount = nil
-  _ = try Converter(checkpoint: model, output: folder.file("w.gguf"), recipe: recipe).run()
+  _ = try Converter(
+    checkpoint: model, output: folder.file("w.gguf"), recipe: recipe, memoryLimit: testMemoryLimit
+  ).run()
   recipe.type = "copy"
   let merged = try Converter(
-    checkpoint: split.plan.outputs[0].path, output: folder.file("m.gguf"), recipe: recipe)
+    checkpoint: split.plan.outputs[0].path, output: folder.file("m.gguf"), recipe: recipe,
+    memoryLimit: testMemoryLimit)
   _ = try merged.run()
   let (a, b) = (try GGUFFile(folder.file("w.gguf")), try GGUFFile(folder.file("m.gguf")))
   #expect(a.tensors.map(\.name) == b.tensors.map(\.name))

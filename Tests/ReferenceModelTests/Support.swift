@@ -144,7 +144,9 @@ final class ConvertedModel {
   init(_ checkpoint: String, type: String = "F32") throws {
     var recipe = Recipe()
     recipe.type = type
-    _ = try Converter(checkpoint: checkpoint, output: path, recipe: recipe).run()
+    _ = try Converter(
+      checkpoint: checkpoint, output: path, recipe: recipe, memoryLimit: testMemoryLimit
+    ).run()
   }
 
   func open() throws -> ReferenceModel { try ReferenceModel(archive: path) }

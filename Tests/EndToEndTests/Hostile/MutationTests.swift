@@ -150,7 +150,9 @@ func survivesMutation(_ file: MutatedFile) throws {
   let original: [UInt8]
   switch file {
   case .archive:
-    _ = try Converter(checkpoint: subject.path, output: subject.path + "/model.gguf").run()
+    _ = try Converter(
+      checkpoint: subject.path, output: subject.path + "/model.gguf", memoryLimit: testMemoryLimit
+    ).run()
     original = try PositionalFile.readAll(subject.path + "/model.gguf", limit: 64 << 20)
   case .card:
     original = Array(
@@ -199,7 +201,8 @@ func survivesMutation(_ file: MutatedFile) throws {
       var recipe = Recipe()
       recipe.type = file == .archive ? "copy" : "Q4_K_M"
       let converter = try Converter(
-        checkpoint: input, output: subject.path + ".gguf", recipe: recipe)
+        checkpoint: input, output: subject.path + ".gguf", recipe: recipe,
+        memoryLimit: testMemoryLimit)
       accepted += 1
       _ = converter.plan.json
       _ = converter.plan.table

@@ -17,7 +17,8 @@ private func tensors(_ path: String, leavingOut name: String = "") throws -> [St
 private func convert(_ model: String, to path: String, type: String) throws {
   var recipe = Recipe()
   recipe.type = type
-  let converter = try Converter(checkpoint: model, output: path, recipe: recipe)
+  let converter = try Converter(
+    checkpoint: model, output: path, recipe: recipe, memoryLimit: testMemoryLimit)
   _ = try converter.run()
 }
 

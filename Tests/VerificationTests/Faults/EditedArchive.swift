@@ -86,7 +86,9 @@ enum Archives {
     var recipe = Recipe()
     recipe.type = type
     if imatrix { recipe.importanceFile = Fixtures.path("models/imatrix/\(model).gguf") }
-    _ = try Converter(checkpoint: checkpoint(model), output: path, recipe: recipe).run()
+    _ = try Converter(
+      checkpoint: checkpoint(model), output: path, recipe: recipe, memoryLimit: testMemoryLimit
+    ).run()
     return path
   }
 
