@@ -107,16 +107,17 @@ private func aliasChain(_ levels: Int) -> String {
 
 @Test(arguments: [1, 1024, 1025, 4 << 20])
 func ignoresNamesThatAreTooLong(_ byteCount: Int) throws {
-  let start = ContinuousClock.now
   // Every part is another size.
   let sizes = (0...byteCount / 2).lazy.map { "-\($0)B" }
   var name = "N"
   for size in sizes where name.utf8.count + size.utf8.count <= byteCount { name += size }
   name += String(repeating: "x", count: byteCount - name.utf8.count)
-  let result = try general(["config.json": "{\"_name_or_path\":\"\(name)\"}"])
-  let isTaken = result.entries["general.name"]?.string?.hasPrefix("N") == true
-  #expect(isTaken == (byteCount <= 1024))
-  #expect(ContinuousClock.now - start < .seconds(10))
+  let time = try processorTime {
+    let result = try general(["config.json": "{\"_name_or_path\":\"\(name)\"}"])
+    let isTaken = result.entries["general.name"]?.string?.hasPrefix("N") == true
+    #expect(isTaken == (byteCount <= 1024))
+  }
+  #expect(time < 5)
 }
 
 @Test(arguments: [
@@ -177,9 +178,10 @@ func refusesImpossibleSamplerSettings(_ text: String) throws {
 /// Names and numbers in large amounts take time in proportion only.
 @Test func readsALongCardQuickly() throws {
   let models = (0..<6000).map { "- org\($0)/Base-7B-chat-v1.\($0)\n" }.joined()
-  let start = ContinuousClock.now
-  let result = try general(["README.md": "---\nbase_model:\n\(models)---\n"])
-  #expect(ContinuousClock.now - start < .seconds(10))
-  #expect(result.entries["general.base_model.count"] == .uint32(6000))
-  #expect(result.entries["general.base_model.5999.version"] == .string("v1.5999"))
+  let time = try processorTime {
+    let result = try general(["README.md": "---\nbase_model:\n\(models)---\n"])
+    #expect(result.entries["general.base_model.count"] == .uint32(6000))
+    #expect(result.entries["general.base_model.5999.version"] == .string("v1.5999"))
+  }
+  #expect(time < 10)
 }

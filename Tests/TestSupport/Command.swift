@@ -12,6 +12,8 @@ package struct CommandResult: Sendable {
   package var status: Int32
   package var output: String
   package var error: String
+  /// Of all its threads.
+  package var processorSeconds = 0.0
 }
 
 package enum Command {
@@ -70,15 +72,16 @@ package enum Command {
       return CommandResult(status: -1, output: "", error: "posix_spawn: \(status)")
     }
     var wait: Int32 = 0
+    var usage = rusage()
     var isRunning = true
     if let moment {
       while isRunning, !moment() {
         usleep(200)
-        isRunning = waitpid(process, &wait, WNOHANG) == 0
+        isRunning = wait4(process, &wait, WNOHANG, &usage) == 0
       }
       if isRunning {
         kill(process, SIGSTOP)
-        waitpid(process, &wait, WUNTRACED)
+        wait4(process, &wait, WUNTRACED, &usage)
         isRunning = wait & 0xFF == 0x7F
       }
       if isRunning {
@@ -86,10 +89,11 @@ package enum Command {
         kill(process, SIGCONT)
       }
     }
-    if isRunning { while waitpid(process, &wait, 0) < 0, errno == EINTR {} }
+    if isRunning { while wait4(process, &wait, 0, &usage) < 0, errno == EINTR {} }
     let ended = wait & 0x7F == 0 ? (wait >> 8) & 0xFF : 128 + (wait & 0x7F)
     return CommandResult(
-      status: ended, output: text(folder.file("out")), error: text(folder.file("err")))
+      status: ended, output: text(folder.file("out")), error: text(folder.file("err")),
+      processorSeconds: usage.processorSeconds)
   }
 
   private static func text(_ path: String) -> String {

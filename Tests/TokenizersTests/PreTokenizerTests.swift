@@ -192,12 +192,13 @@ private func publishedPreTokenizerIsNamed(_ published: Published) throws {
 @Test(arguments: [#"\p{"#, "[a-", "[", #"[\p["#, "(?:'"])
 func hostileExpressionIsRefusedAtOnce(_ unit: String) throws {
   let whole = String(repeating: unit, count: (2 << 20) / unit.utf8.count - 200)
-  let start = ContinuousClock.now
-  let error = #expect(throws: FormatError.self) { try name(split(whole)) }
-  #expect(try #require(error).field.hasPrefix("pre_tokenizer"))
   let longest = String(repeating: unit, count: (16 << 10) / unit.utf8.count)
-  #expect(throws: FormatError.self) { try name(split(longest)) }
-  #expect(ContinuousClock.now - start < .seconds(1))
+  let time = processorTime {
+    let error = #expect(throws: FormatError.self) { try name(split(whole)) }
+    #expect(error?.field.hasPrefix("pre_tokenizer") == true)
+    #expect(throws: FormatError.self) { try name(split(longest)) }
+  }
+  #expect(time < 5)
 }
 
 @Test func longExpressionIsRefusedForItsLength() throws {
