@@ -63,7 +63,7 @@ package enum Gate: String, CaseIterable, Sendable {
   /// The allowed limits, for messages.
   package var allowedText: String {
     let range =
-      "\(significant(allowedLimits.lowerBound, 1)) to \(significant(allowedLimits.upperBound, 1))"
+      "\(typed(allowedLimits.lowerBound)) to \(typed(allowedLimits.upperBound))"
     return self == .minTop1 ? range + " (99.5 % is 0.995)" : range
   }
 
