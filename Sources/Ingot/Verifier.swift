@@ -15,10 +15,12 @@ public struct Verifier: Sendable {
 
   /// One-line remarks, and what the run will read; known before anything is computed.
   public let notes: [String]
+  /// What the verdict will not rest on although it might be thought to; also among the result's
+  /// warnings.
+  public let warnings: [String]
   private let verification: ModelVerification
   private let budget: ForwardBudget?
   private let gates: Gates
-  private let warnings: [String]
   private let policyFile: String?
 
   /// Opens the models and the text and reads the policy.
@@ -75,8 +77,8 @@ public struct Verifier: Sendable {
   /// - Throws: `UsageError` when one of them is an input, or two are the same.
   public func checkOutputs(_ paths: [String]) throws(UsageError) {
     for (index, path) in paths.enumerated() {
-      if verification.inputs.contains(where: { $0.contains(path) }) || policyFile.map({ OutputFile.isSamePlace($0, path) }) == true
-      {
+      let isPolicy = policyFile.map { OutputFile.isSamePlace($0, path) } ?? false
+      if isPolicy || verification.inputs.contains(where: { $0.contains(path) }) {
         throw UsageError("\(printable(path)) is an input: name another output")
       }
       for other in paths[..<index] where OutputFile.isSamePlace(other, path) {

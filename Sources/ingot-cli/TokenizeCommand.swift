@@ -25,7 +25,8 @@ struct TokenizeCommand: ParsableCommand {
   var text: String?
 
   @Option(
-    help: ArgumentHelp("Read the text from a file; '-' is standard input.", valueName: "file"), completion: .file())
+    help: ArgumentHelp("Read the text from a file; '-' is standard input.", valueName: "file"),
+    completion: .file())
   var file: String?
 
   @Flag(help: "Leave out the token that begins a text.")

@@ -87,7 +87,8 @@ struct VerifyCommand: ParsableCommand {
   var policy: String?
 
   @Option(
-    help: ArgumentHelp("Write the result as JSON; here and below '-' prints it in place of the table.",
+    help: ArgumentHelp(
+      "Write the result as JSON; here and below '-' prints it in place of the table.",
       valueName: "file"),
     completion: .file())
   var json: String?
@@ -155,6 +156,7 @@ struct VerifyCommand: ParsableCommand {
       try verifier.checkOutputs(wanted.map(\.path) + (saveReference.map { [$0] } ?? []))
       // Before hours of work: a report that cannot be written is known now.
       let files = try ReportFiles(wanted)
+      for warning in verifier.warnings { Terminal.warning(warning) }
       for note in verifier.notes { Terminal.note(note) }
       let verdict = try run(verifier)
       try files.write(verdict)

@@ -34,7 +34,7 @@ extension VerificationResult {
           + failedGates.map(\.name).joined(separator: ", "))
     }
     let judges = gates.contains { Gate(rawValue: $0.name)?.needsText == true }
-    if distribution != nil, !gates.isEmpty, !judges { parts.append("none judges predictions") }
+    if distribution != nil, !gates.isEmpty, !judges { parts.append("predictions were not judged") }
     if tensors.isEmpty {
       parts.append("no tensors were compared")
     } else if findings.isEmpty {
@@ -108,7 +108,8 @@ extension VerificationResult {
   /// Why fewer tensors are compared than the archive has; `nil` when all are.
   var uncomparedRemark: String? {
     guard let first = uncomparedTensors.first else { return nil }
-    let names = Markup.visible(first, limit: 120)
+    let names =
+      Markup.visible(first, limit: 120)
       + (uncomparedTensors.count > 1 ? " and \(uncomparedTensors.count - 1) more" : "")
     return "\(tensors.count) of \(counted(tensors.count + uncomparedTensors.count, "tensor")) are"
       + " compared one by one; \(names) is compared as rotary frequencies"

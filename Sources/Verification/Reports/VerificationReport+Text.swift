@@ -88,7 +88,8 @@ extension VerificationReport {
   private var tokenRemark: String {
     let shown = min(Self.terminalTokenLimit, result.worstTokens.count)
     let all = result.protocolSettings.map { " of \(counted($0.scoredPositionCount, "position"))" }
-    return "  \(shown)\(all ?? ""), by KL divergence; probability of the token ▸ by both models"
+    return
+      "  \(shown)\(all ?? ""), by KL divergence; probability of the token after ▸: reference → candidate"
   }
 
   /// One bar for each layer, side by side, and the layers worth naming.

@@ -168,7 +168,8 @@ private func strippingRight() throws -> TokenEncoder {
     ("<T>    <#>  <T>", [7, 6, 6, 8, 6, 7]), ("<T> \n ", [7]), ("<T> b <T>   ", [7, 1, 3, 7, 6]),
   ] as [(String, [Int32])] {
     #expect(
-      right.encode(text, addsSpecial: false, parsesSpecial: true) == ids, "\(text.debugDescription)")
+      right.encode(text, addsSpecial: false, parsesSpecial: true) == ids, "\(text.debugDescription)"
+    )
   }
 }
 

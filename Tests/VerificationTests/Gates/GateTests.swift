@@ -190,5 +190,5 @@ func gatesCompareTheBound(_ gate: Gate) throws {
   let error = #expect(throws: OptionError.self) { try Gate.minTop1.limit("99.5") }
   #expect(
     error?.description
-      == "--min-top1 99.5: is outside 0 to 1 (99.5 % is 0.995); give 0 to 1 (99.5 % is 0.995)")
+      == "--min-top1 99.5: is outside 0 to 1; 99.5 % is 0.995 or 99.5%")
 }

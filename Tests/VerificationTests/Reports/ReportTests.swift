@@ -201,13 +201,13 @@ func htmlLoadsAndRunsNothing(_ name: String) throws {
 /// Gates on tensors alone are not taken for a verdict on predictions.
 @Test func verdictSaysWhenNoPredictionIsJudged() {
   var result = SampleResults.passed
-  #expect(!report(result).text().contains("none judges predictions"))
+  #expect(!report(result).text().contains("predictions were not judged"))
   result.gates = [
     GateOutcome(name: "max-tensor-error", limit: 1, value: 0.08, bound: 0.08, passed: true)
   ]
-  #expect(report(result).text().hasPrefix("PASSED  1 gate kept; none judges predictions; 48"))
+  #expect(report(result).text().hasPrefix("PASSED  1 gate kept; predictions were not judged; 48"))
   result.distribution = nil
-  #expect(!report(result).text().contains("none judges predictions"))
+  #expect(!report(result).text().contains("predictions were not judged"))
 }
 
 @Test func limitsAreWrittenAsTyped() {

@@ -47,7 +47,7 @@ enum SampleTexts {
       blk.1.attn_q.weight       Q4_K  0.0776    0.100        78 %  0.996987
       48 of 49 tensors are compared one by one; rope_freqs.weight is compared as rotary frequencies
 
-    Worst tokens  2 of 10922 positions, by KL divergence; probability of the token ▸ by both models
+    Worst tokens  2 of 10922 positions, by KL divergence; probability of the token after ▸: reference → candidate
       3.41  … at most size bytes.\"""↵    return self.▸  _buffer  61.0 % → 1.80 %
       2.20  …raise ValueError("▸unknown  20.0 % → 0.00170 %
 

@@ -52,12 +52,14 @@ struct AddedTokenSplitter: Sendable {
     return false
   }
 
-  /// What was given to tokens before is not looked through again.
+  /// Looks back to `limit` only: what was given to tokens before is theirs.
   private func startOfSpace(
     _ text: ArraySlice<UInt8>, before end: Int, notBefore limit: Int
   ) -> Int {
     var start = end
-    while start > limit, let scalar = scalar(text, endingAt: start), CharacterClasses.isSpace(scalar.value) {
+    while start > limit, let scalar = scalar(text, endingAt: start),
+      CharacterClasses.isSpace(scalar.value)
+    {
       start -= UTF8.width(scalar)
     }
     return start
