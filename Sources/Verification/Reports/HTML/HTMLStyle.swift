@@ -28,6 +28,7 @@ enum HTMLStyle {
     code, .name, .text { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.86em; }
     code, .name, .long { overflow-wrap: anywhere; }
     .text { white-space: pre-wrap; overflow-wrap: anywhere; }
+    .small .text { background: var(--paper); border-radius: 3px; padding: 0.05em 0.2em; }
     th.name, td.name { min-width: 11.5rem; }
     .finding { min-width: 14rem; }
     .soft { color: var(--soft); }
