@@ -21,7 +21,23 @@ package func significant(_ value: Double, _ digits: Int) -> String {
   if (-4..<9).contains(exponent) { return fixed(value, max(0, digits - 1 - exponent)) }
   var mantissa = value
   for _ in 0..<abs(exponent) { mantissa = exponent < 0 ? mantissa * 10 : mantissa / 10 }
-  return fixed(mantissa, max(0, digits - 2)) + "e\(exponent)"
+  let text = fixed(mantissa, max(0, digits - 2))
+  // 9.99 may have become 10.0.
+  if text.drop(while: { $0 == "-" }).hasPrefix("10") {
+    return fixed(mantissa / 10, max(0, digits - 2)) + "e\(exponent + 1)"
+  }
+  return text + "e\(exponent)"
+}
+
+/// A number as a person would type it: `0.05`, `1`, `1e-6`; at most so many significant digits.
+package func typed(_ value: Double, _ digits: Int = 6) -> String {
+  let text = significant(value, digits)
+  guard value.isFinite, text.contains(".") else { return text }
+  let parts = text.split(separator: "e", maxSplits: 1)
+  var mantissa = parts[0]
+  while mantissa.last == "0" { mantissa.removeLast() }
+  if mantissa.last == "." { mantissa.removeLast() }
+  return parts.count > 1 ? mantissa + "e" + parts[1] : String(mantissa)
 }
 
 /// The power of ten of a finite number's first digit: −2 for 0.05.

@@ -11,14 +11,16 @@ import ReferenceModel
 ///     print(report.passed)
 public struct Verifier: Sendable {
   /// Resident memory that a verification stays below unless told otherwise.
-  public static let defaultMemoryLimit: UInt64 = 2 << 30
+  public static let defaultMemoryLimit: UInt64 = 2_000_000_000
 
   /// One-line remarks, and what the run will read; known before anything is computed.
   public let notes: [String]
+  /// What the verdict will not rest on although it might be thought to; also among the result's
+  /// warnings.
+  public let warnings: [String]
   private let verification: ModelVerification
   private let budget: ForwardBudget?
   private let gates: Gates
-  private let warnings: [String]
   private let policyFile: String?
 
   /// Opens the models and the text and reads the policy.
@@ -50,13 +52,15 @@ public struct Verifier: Sendable {
         threadCount: threadCount)
       var warnings: [String] = []
       if let policy {
-        let policy = try VerificationPolicy.resolve(
-          policy, fileType: verification.candidateFileType)
-        let chosen = policy.gates(measuring: verification.measured)
+        let resolved = try VerificationPolicy.resolve(
+          policy, fileType: verification.candidateFileType, hasCandidate: options.candidate != nil)
+        let chosen = resolved.gates(measuring: verification.measured, besides: gates)
+        try chosen.gates.check(
+          measured: verification.measured, missing: verification.missing, policy: policy)
         gates = chosen.gates.overridden(by: gates)
         warnings = chosen.warnings
       }
-      try gates.check(measured: verification.measured)
+      try gates.check(measured: verification.measured, missing: verification.missing)
       if options.text != nil || verification.measured.contains(.text) {
         // Missing, it is missed before anything is computed.
         _ = try MatrixLibrary.shared.get()
@@ -73,7 +77,8 @@ public struct Verifier: Sendable {
   /// - Throws: `UsageError` when one of them is an input, or two are the same.
   public func checkOutputs(_ paths: [String]) throws(UsageError) {
     for (index, path) in paths.enumerated() {
-      if verification.inputs.contains(where: { $0.contains(path) }) || path == policyFile {
+      let isPolicy = policyFile.map { OutputFile.isSamePlace($0, path) } ?? false
+      if isPolicy || verification.inputs.contains(where: { $0.contains(path) }) {
         throw UsageError("\(printable(path)) is an input: name another output")
       }
       for other in paths[..<index] where OutputFile.isSamePlace(other, path) {

@@ -5,6 +5,10 @@ import Ingot
 struct ByteSize: ExpressibleByArgument, Hashable {
   var byteCount: UInt64
 
+  /// For help texts.
+  static let grammar =
+    "Sizes are 512M, 2.5G, 8GiB: K, M, G are powers of 1000, KiB, MiB, GiB of 1024."
+
   private static let units: [(suffix: String, factor: Double)] = [
     ("KIB", 1024), ("MIB", 1_048_576), ("GIB", 1_073_741_824), ("TIB", 1_099_511_627_776),
     ("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12),
@@ -26,6 +30,7 @@ struct ByteSize: ExpressibleByArgument, Hashable {
   init(byteCount: UInt64) { self.byteCount = byteCount }
 
   var defaultValueDescription: String {
-    byteCount % (1 << 20) == 0 ? "\(byteCount >> 20)MiB" : byteText(byteCount)
+    if byteCount % 1_000_000_000 == 0 { return "\(byteCount / 1_000_000_000)G" }
+    return byteCount % (1 << 20) == 0 ? "\(byteCount >> 20)MiB" : byteText(byteCount)
   }
 }

@@ -24,14 +24,9 @@ struct CheckCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))
   var threads = Converter.defaultThreadCount
 
-  func validate() throws {
-    if threads < 1 || threads > 1024 {
-      throw ValidationError("--threads takes 1 to 1024, not \(threads)")
-    }
-  }
-
   func run() throws {
     try reportingErrors {
+      try checkThreadCount(threads)
       let report = try ArchiveReport(checking: path, threadCount: threads)
       try Terminal.print(json ? report.json : report.text)
       if !report.passed { throw ExitCode(ExitStatus.checkFailed.rawValue) }

@@ -92,7 +92,8 @@ struct ConvertCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Write files of at most this size, named …-00001-of-0000N.gguf.", valueName: "size"))
+      "Write files of at most this size, named …-00001-of-0000N.gguf. " + ByteSize.grammar,
+      valueName: "size"))
   var splitMaxSize: ByteSize?
 
   @Flag(help: "Write as many files as the input archive has.")
@@ -115,7 +116,7 @@ struct ConvertCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))
   var threads = Converter.defaultThreadCount
 
-  @Option(help: ArgumentHelp("Most resident memory to use.", valueName: "size"))
+  @Option(help: ArgumentHelp("Most resident memory to use. " + ByteSize.grammar, valueName: "size"))
   var memoryLimit = ByteSize(byteCount: Converter.defaultMemoryLimit)
 
   @Flag(help: "Print the plan and write nothing.")
@@ -127,20 +128,19 @@ struct ConvertCommand: ParsableCommand {
   @Option(help: ArgumentHelp("auto, plain, json or none.", valueName: "style"))
   var progress = ProgressStyle.auto
 
-  func validate() throws {
-    if threads < 1 || threads > 1024 {
-      throw ValidationError("--threads takes 1 to 1024, not \(threads)")
-    }
+  private func checkOptions() throws {
+    try checkThreadCount(threads)
     if !includeWeights.isEmpty, !excludeWeights.isEmpty {
-      throw ValidationError("--include-weights and --exclude-weights exclude each other")
+      throw UsageError("--include-weights and --exclude-weights exclude each other")
     }
     if keepSplit, splitMaxSize != nil {
-      throw ValidationError("--keep-split and --split-max-size exclude each other")
+      throw UsageError("--keep-split and --split-max-size exclude each other")
     }
   }
 
   func run() throws {
     try reportingErrors {
+      try checkOptions()
       var converter = try Converter(
         checkpoint: checkpoint, output: output, recipe: recipe,
         memoryLimit: memoryLimit.byteCount)

@@ -30,6 +30,14 @@ func reportingErrors(_ body: () throws -> Void) throws {
   }
 }
 
+/// Options are checked when a command runs, not in its `validate`: that comes before unknown options
+/// are looked for, and would hide a misspelt one behind what its absence leads to.
+func checkThreadCount(_ count: Int) throws {
+  guard (1...1024).contains(count) else {
+    throw UsageError("--threads takes 1 to 1024, not \(count)")
+  }
+}
+
 private func status(of error: any Error) -> ExitStatus {
   switch error {
   case let error as FormatError:

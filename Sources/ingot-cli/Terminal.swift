@@ -49,6 +49,35 @@ enum Terminal {
     }
   }
 
+  /// Reads standard input to its end.
+  ///
+  /// - Throws: `FormatError` when it has more than `limit` bytes or cannot be read.
+  static func readInput(limit: UInt64) throws -> [UInt8] {
+    let name = "standard input"
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count: Int
+      do {
+        count = try buffer.withUnsafeMutableBytes {
+          try FileDescriptor.standardInput.read(into: $0, retryOnInterrupt: true)
+        }
+      } catch {
+        let number = (error as? Errno)?.rawValue ?? EIO
+        throw FormatError(
+          file: name, field: "text", reason: .readFailed(errno: number, description: "\(error)"))
+      }
+      if count == 0 { return bytes }
+      bytes += buffer[..<count]
+      guard bytes.count <= limit else {
+        throw FormatError(
+          file: name, field: "text",
+          reason: .outOfRange(
+            found: "more than \(limit) bytes", allowed: "at most \(limit) bytes"))
+      }
+    }
+  }
+
   /// Occupies the numbers of closed standard streams, and makes a closed pipe a write error.
   ///
   /// Without this the first file that is opened would get the number of a closed stream, and

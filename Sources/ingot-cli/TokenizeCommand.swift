@@ -15,6 +15,7 @@ struct TokenizeCommand: ParsableCommand {
         ingot tokenize Llama-3.1-8B --file prompt.txt --no-bos
         ingot tokenize llama.gguf --text 'Hello' --json | jq -c .tokens
         ingot tokenize llama.gguf --file lines.txt --lines | jq '.tokens | length'
+        git show | ingot tokenize llama.gguf --file - --json | jq '.tokens | length'
       """)
 
   @Argument(help: "Checkpoint directory or GGUF file.", completion: .file())
@@ -24,7 +25,8 @@ struct TokenizeCommand: ParsableCommand {
   var text: String?
 
   @Option(
-    help: ArgumentHelp("Read the text from a file.", valueName: "file"), completion: .file())
+    help: ArgumentHelp("Read the text from a file; '-' is standard input.", valueName: "file"),
+    completion: .file())
   var file: String?
 
   @Flag(help: "Leave out the token that begins a text.")
@@ -45,22 +47,23 @@ struct TokenizeCommand: ParsableCommand {
   /// Longest text that is taken; its tokens take a few times its bytes of memory.
   private static var textByteLimit: UInt64 { 64 << 20 }
 
-  func validate() throws {
-    if (text == nil) == (file == nil) {
-      throw ValidationError("give either --text or --file")
-    }
-    if lines || null, file == nil {
-      throw ValidationError("--lines and --null go with --file")
-    }
-    if lines, null { throw ValidationError("give either --lines or --null") }
+  private func checkOptions() throws {
+    if (text == nil) == (file == nil) { throw UsageError("give either --text or --file") }
+    if lines || null, file == nil { throw UsageError("--lines and --null go with --file") }
+    if lines, null { throw UsageError("give either --lines or --null") }
+  }
+
+  private func readText() throws -> [UInt8] {
+    guard let file else { return Array((text ?? "").utf8) }
+    if file == "-" { return try Terminal.readInput(limit: Self.textByteLimit) }
+    return try PositionalFile.readAll(file, limit: Self.textByteLimit)
   }
 
   func run() throws {
     try reportingErrors {
+      try checkOptions()
       let tokenizer = try Tokenizer(path)
-      let bytes =
-        try file.map { try PositionalFile.readAll($0, limit: Self.textByteLimit) }
-        ?? Array((text ?? "").utf8)
+      let bytes = try readText()
       guard lines || null else {
         let result = encode(bytes, tokenizer)
         try Terminal.print(json ? result.json() : result.table)

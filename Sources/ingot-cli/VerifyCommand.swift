@@ -21,6 +21,7 @@ struct VerifyCommand: ParsableCommand {
         ingot verify Llama-3.1-8B --text wiki.test.raw --save-reference llama.reference
         ingot verify llama.reference llama-Q4_K_M.gguf --max-mean-kld 0.05
         ingot verify Llama-3.1-8B --text wiki.test.raw --reference-only
+        ingot verify Llama-3.1-8B llama-Q4_K_M.gguf --markdown - >> "$GITHUB_STEP_SUMMARY"
       """)
 
   @Argument(help: "Checkpoint, archive or saved reference.", completion: .file())
@@ -48,8 +49,10 @@ struct VerifyCommand: ParsableCommand {
       valueName: "file"), completion: .file())
   var saveReference: String?
 
-  @Flag(inversion: .prefixedNo, help: "Compare every tensor with its source.")
-  var tensors = true
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Compare every tensor with its source (default: where there are both).")
+  var tensors: Bool?
 
   @Option(
     name: .customLong("max-mean-kld"),
@@ -84,7 +87,9 @@ struct VerifyCommand: ParsableCommand {
   var policy: String?
 
   @Option(
-    help: ArgumentHelp("Write the result as JSON; '-' prints it.", valueName: "file"),
+    help: ArgumentHelp(
+      "Write the result as JSON; here and below '-' prints it in place of the table.",
+      valueName: "file"),
     completion: .file())
   var json: String?
 
@@ -106,44 +111,60 @@ struct VerifyCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Most resident memory to use; more means fewer passes over the weights.", valueName: "size"))
+      "Most resident memory to use; more means fewer passes over the weights. "
+        + ByteSize.grammar, valueName: "size"))
   var memoryLimit = ByteSize(byteCount: Verifier.defaultMemoryLimit)
 
   @Option(help: ArgumentHelp("auto, plain, json or none.", valueName: "style"))
   var progress = ProgressStyle.auto
 
-  func validate() throws {
-    if threads < 1 || threads > 1024 {
-      throw ValidationError("--threads takes 1 to 1024, not \(threads)")
-    }
+  private func checkOptions() throws {
+    try checkThreadCount(threads)
     if referenceOnly, candidate != nil {
-      throw ValidationError("--reference-only takes no candidate")
+      throw UsageError("--reference-only takes no candidate")
     }
     if !referenceOnly, candidate == nil, saveReference == nil {
-      throw ValidationError("name a CANDIDATE, or pass --reference-only")
+      throw UsageError("name a CANDIDATE, or pass --reference-only")
     }
+    for (option, path) in [("--save-reference", saveReference), ("--text", text)] where path == "-"
+    {
+      throw UsageError("\(option) takes a file, not '-'; a file of that name is ./-")
+    }
+    let printed = reports.filter { $0.path == "-" }
+    if printed.count > 1 {
+      throw UsageError(
+        "\(printed.map(\.option).joined(separator: " and ")) cannot both go to standard output")
+    }
+  }
+
+  /// The reports that are wanted.
+  private var reports: [Report] {
+    [
+      ("--json", json, \VerificationVerdict.json), ("--junit", junit, \.junit),
+      ("--markdown", markdown, \.markdown), ("--html", html, \.html),
+    ].compactMap { option, path, form in path.map { (option, $0, form) } }
   }
 
   func run() throws {
     try reportingErrors {
+      try checkOptions()
       catchSignals()
       let verifier = try Verifier(
         options, gates: gates, policy: policy, memoryLimit: memoryLimit.byteCount,
         threadCount: threads)
-      let wanted = [
-        (json == "-" ? nil : json, \VerificationVerdict.json), (junit, \.junit),
-        (markdown, \.markdown), (html, \.html),
-      ].compactMap { path, form in path.map { ($0, form) } }
-      try verifier.checkOutputs(wanted.map { $0.0 } + (saveReference.map { [$0] } ?? []))
+      let wanted = reports.filter { $0.path != "-" }
+      try verifier.checkOutputs(wanted.map(\.path) + (saveReference.map { [$0] } ?? []))
       // Before hours of work: a report that cannot be written is known now.
-      let reports = try ReportFiles(wanted)
+      let files = try ReportFiles(wanted)
+      for warning in verifier.warnings { Terminal.warning(warning) }
       for note in verifier.notes { Terminal.note(note) }
       let verdict = try run(verifier)
-      try reports.write(verdict)
-      try Terminal.print(
-        json == "-"
-          ? verdict.json
-          : verdict.text(colour: Terminal.coloursOutput, width: Terminal.outputWidth))
+      try files.write(verdict)
+      // With a report on standard output there is no table: that would not be the report any more.
+      let printed = reports.first { $0.path == "-" }.map { verdict[keyPath: $0.form] }
+      let text =
+        printed ?? verdict.text(colour: Terminal.coloursOutput, width: Terminal.outputWidth)
+      try Terminal.print(text.hasSuffix("\n") ? String(text.dropLast()) : text)
       if !verdict.passed { throw ExitCode(ExitStatus.checkFailed.rawValue) }
     }
   }
@@ -172,12 +193,16 @@ struct VerifyCommand: ParsableCommand {
   }
 }
 
+private typealias Report = (
+  option: String, path: String, form: KeyPath<VerificationVerdict, String>
+)
+
 /// Reports that appear under their names together with the verdict.
 private struct ReportFiles {
   private var files: [(file: OutputFile, form: KeyPath<VerificationVerdict, String>)] = []
 
-  init(_ wanted: [(path: String, form: KeyPath<VerificationVerdict, String>)]) throws {
-    for (path, form) in wanted { files.append((try OutputFile(path), form)) }
+  init(_ wanted: [Report]) throws {
+    for report in wanted { files.append((try OutputFile(report.path), report.form)) }
   }
 
   func write(_ verdict: VerificationVerdict) throws {

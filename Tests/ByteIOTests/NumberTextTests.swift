@@ -9,6 +9,13 @@ import Testing
   #expect(significant(.leastNonzeroMagnitude, 3) != "0")
   #expect(significant(.nan, 3) == "not a number")
   #expect(significant(-.infinity, 3) == "-∞")
+  #expect(significant(9.99999e-6, 3) == "1.0e-5")
+  #expect(significant(-9.99999e20, 3) == "-1.0e21")
+  for (value, text) in [
+    (0.05, "0.05"), (1, "1"), (1000, "1000"), (100, "100"), (0, "0"), (1.005, "1.005"),
+    (1e-6, "1e-6"),
+    (2.5e-7, "2.5e-7"), (1e10, "1e10"), (0.1 + 0.2, "0.3"), (.infinity, "∞"),
+  ] { #expect(typed(value) == text) }
   #expect(significant(1.5e300, 3) == "1.5e300")
   #expect(fixed(1e15, 6) == "1000000000000000.0")
   #expect(fixed(-0.001, 2) == "0.00")

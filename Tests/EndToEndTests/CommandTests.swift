@@ -58,6 +58,35 @@ private let llama3 = Fixtures.path("models/llama3")
   #expect(Command.ingot("tokenize", file, "--text", "a").status == 65)
 }
 
+/// A misspelt option is named, whatever else is wrong without it.
+@Test func unknownOptionsAreNamed() throws {
+  for arguments in [
+    ["tokenize", llama3, "--txt", "a"], ["tokenize", llama3, "--lines", "--fil", "a"],
+    ["verify", llama3, "--txt", "a"], ["check", llama3, "--threads", "0", "--txt"],
+    ["convert", llama3, "-o", "x", "--threads", "0", "--txt"],
+  ] {
+    let result = Command.run([Command.ingot] + arguments)
+    #expect(result.status == 64, "\(result)")
+    let says = arguments.contains("--txt") ? "Unknown option '--txt'" : "Unknown option '--fil'"
+    #expect(!result.error.ranges(of: says).isEmpty, "\(arguments): \(result.error)")
+  }
+  #expect(Command.ingot("check", llama3, "--threads", "0").status == 64)
+}
+
+@Test func tokenizesStandardInput() throws {
+  let folder = TemporaryFolder()
+  let file = folder.write("text.txt", "a<|eot_id|>\n\nb")
+  let command = "\(Command.ingot) tokenize \(llama3) --file"
+  for options in ["", " --lines", " --json"] {
+    let piped = Command.run(["/bin/sh", "-c", "cat \(file) | \(command) -\(options)"])
+    let named = Command.run(["/bin/sh", "-c", "\(command) \(file)\(options)"])
+    #expect(piped.status == 0 && piped.output == named.output, "\(piped)")
+    #expect(!named.output.isEmpty)
+  }
+  let endless = Command.run(["/bin/sh", "-c", "\(command) - < /dev/zero"])
+  #expect(endless.status == 65 && !endless.error.ranges(of: "at most").isEmpty, "\(endless.error)")
+}
+
 @Test func dryRunWritesNothing() throws {
   let folder = TemporaryFolder()
   let result = Command.ingot(

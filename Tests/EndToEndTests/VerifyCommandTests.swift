@@ -3,6 +3,12 @@ import StrictJSON
 import TestSupport
 import Testing
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 private let llama3 = Fixtures.path("models/llama3")
 private let text = Fixtures.path("text/eval.txt")
 
@@ -230,6 +236,99 @@ func impossibleVerificationsAreRefused(_ options: [String], _ status: Int32, _ s
     [Command.ingot, "verify", llama3, candidate, "--text", text, "--progress", "none"] + options)
   #expect(result.status == status, "\(result)")
   #expect(!result.error.ranges(of: says).isEmpty && result.output.isEmpty, "\(result.error)")
+}
+
+/// What would change nothing, or judge nothing, is not taken in silence.
+@Test func optionsWithoutEffectAreRefused() throws {
+  let folder = TemporaryFolder()
+  let candidate = archive(folder, type: "Q8_0")
+  let saved = folder.file("llama3.reference")
+  let settings = ["--text", text, "--context", "128", "--chunks", "3", "--progress", "none"]
+  let saving = Command.run([Command.ingot, "verify", llama3, "--save-reference", saved] + settings)
+  #expect(saving.status == 0, "\(saving)")
+  for (arguments, says) in [
+    ([llama3, candidate, "--chunks", "5"], "--chunks 5: has no effect"),
+    ([llama3, candidate, "--context", "256"], "--context 256: has no effect"),
+    ([llama3, candidate, "--no-tensors"], "leaves nothing to compare"),
+    ([saved, candidate, "--chunks", "5"], "--chunks 5: has no effect: the saved reference"),
+    ([saved, candidate, "--no-tensors"], "--no-tensors: has no effect: a saved reference"),
+    ([saved, candidate, "--tensors"], "--tensors: has no effect"),
+    ([llama3, "--reference-only", "--no-tensors", "--text", text], "there is no candidate"),
+    ([llama3, candidate, "--save-reference", saved], "add --text FILE"),
+    ([llama3, candidate, "--policy", "Q8_0"], "add --text FILE"),
+    ([llama3, candidate, "--policy", "auto"], "add --text FILE"),
+    ([llama3, candidate, "--min-top1", "90%"], "add --text FILE"),
+    ([llama3, "--reference-only", "--text", text, "--policy", "auto"], "there is no candidate"),
+    ([llama3, "--reference-only", "--text", text, "--max-mean-kld", "1"], "and there is none"),
+    ([llama3, candidate, "--text", "-"], "--text takes a file"),
+    ([llama3, candidate, "--text", text, "--save-reference", "-"], "takes a file, not '-'"),
+    (
+      [llama3, candidate, "--no-tensors", "--text", text, "--max-tensor-error", "1"],
+      "leave out --no-tensors"
+    ),
+    ([llama3, "--txt", text], "--txt"),
+  ] {
+    let result = Command.run([Command.ingot, "verify"] + arguments)
+    #expect(result.status == 64, "\(arguments): \(result)")
+    #expect(!result.error.ranges(of: says).isEmpty, "\(arguments): \(result.error)")
+    #expect(result.output.isEmpty)
+  }
+}
+
+/// `-` is standard output, of which there is one.
+@Test func oneReportGoesToStandardOutput() throws {
+  let folder = TemporaryFolder()
+  let candidate = archive(folder, type: "Q8_0")
+  let common = [Command.ingot, "verify", llama3, candidate, "--progress", "none"]
+  for (option, start, end) in [
+    ("--json", "{\n", "}\n"), ("--junit", "<?xml", "</testsuites>\n"), ("--markdown", "### ", "\n"),
+    ("--html", "<!doctype html>", "</html>\n"),
+  ] {
+    let result = Command.run(common + [option, "-"])
+    #expect(result.status == 0, "\(result)")
+    #expect(result.output.hasPrefix(start) && result.output.hasSuffix(end), "\(result.output)")
+    #expect(!result.output.hasSuffix("\n\n") || option == "--markdown")
+    #expect(result.output.ranges(of: "PASSED").isEmpty)
+    #expect(access("-", F_OK) != 0, "a file called -")
+  }
+  let both = Command.run(common + ["--junit", "-", "--html", "-"])
+  #expect(both.status == 64 && both.output.isEmpty)
+  #expect(
+    !both.error.ranges(of: "--junit and --html cannot both go to standard output").isEmpty,
+    "\(both.error)")
+  let file = folder.file("report.md")
+  #expect(Command.run(common + ["--json", "-", "--markdown", file]).status == 0)
+  #expect(folder.list().contains("report.md"))
+}
+
+/// The archive's tensors are those that `inspect` counts, sizes are in powers of 1000, and one chunk
+/// is one.
+@Test func tablesSayWhatTheyCount() throws {
+  let folder = TemporaryFolder()
+  let result = Command.ingot(
+    "verify", llama3, archive(folder), "--text", text, "--context", "128", "--chunks", "1")
+  #expect(result.status == 0, "\(result)")
+  for says in [
+    "57 of 58 tensors are compared one by one; rope_freqs.weight", "Worst tensors  8 of 57",
+    "of allowed", "1 chunk of 128",
+  ] { #expect(!result.output.ranges(of: says).isEmpty, "\(says): \(result.output)") }
+  #expect(!result.error.ranges(of: "1 chunk in one group, which reads").isEmpty, "\(result.error)")
+  for unit in ["MiB", "GiB"] {
+    #expect(result.output.ranges(of: unit).isEmpty && result.error.ranges(of: unit).isEmpty)
+  }
+}
+
+/// A mix that only models trained for it bear has no measured limits on predictions.
+@Test func policiesOfTernaryMixesSayWhatTheyLeaveOut() throws {
+  let folder = TemporaryFolder()
+  let result = Command.ingot(
+    "verify", llama3, archive(folder, type: "TQ2_0"), "--text", text, "--context", "128",
+    "--chunks", "3", "--policy", "auto", "--progress", "none")
+  #expect(!result.output.ranges(of: "predictions were not judged").isEmpty, "\(result)")
+  for stream in [result.output, result.error] {
+    let says = "policy TQ2_0 judges tensors only, not predictions"
+    #expect(!stream.ranges(of: says).isEmpty, "\(result)")
+  }
 }
 
 @Test func otherModelsAndMissingFilesAreRefused() throws {

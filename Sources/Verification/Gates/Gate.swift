@@ -54,20 +54,24 @@ package enum Gate: String, CaseIterable, Sendable {
     }
     guard let first = digits.first, first.isASCII, first.isNumber || first == ".",
       let number = Double(digits)
-    else { throw error(argument, "is not a number") }
+    else { throw error(argument, "is not a number; give \(rangeText)") }
     let value = number / scale
-    guard allowedLimits.contains(value) else { throw error(argument, "is outside \(allowedText)") }
+    guard allowedLimits.contains(value) else { throw error(argument, "is outside \(rangeText)") }
     return value
   }
 
   /// The allowed limits, for messages.
   package var allowedText: String {
-    let range =
-      "\(significant(allowedLimits.lowerBound, 1)) to \(significant(allowedLimits.upperBound, 1))"
-    return self == .minTop1 ? range + " (99.5 % is 0.995)" : range
+    self == .minTop1 ? rangeText + " (99.5 % is 0.995)" : rangeText
+  }
+
+  private var rangeText: String {
+    "\(typed(allowedLimits.lowerBound)) to \(typed(allowedLimits.upperBound))"
   }
 
   private func error(_ found: String, _ problem: String) -> OptionError {
-    OptionError(option: option, found: found, problem: problem, advice: "give \(allowedText)")
+    OptionError(
+      option: option, found: found, problem: problem,
+      advice: self == .minTop1 ? "99.5 % is 0.995 or 99.5%" : nil)
   }
 }

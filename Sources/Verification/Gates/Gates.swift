@@ -54,12 +54,28 @@ package struct Gates: Hashable, Sendable {
 
   /// Refuses gates on what is not measured, before hours are spent on the rest.
   ///
+  /// - Parameters:
+  ///   - measured: by the run.
+  ///   - missing: why tensors or everything may be unmeasured, for the message.
+  ///   - policy: what `--policy` was given, when these are its gates.
   /// - Throws: `OptionError`.
-  package func check(measured: Measured) throws(OptionError) {
+  package func check(
+    measured: Measured, missing: Missing = .original, policy: String? = nil
+  ) throws(OptionError) {
     for gate in all {
       guard !measured.contains(gate.needsText ? .text : .tensors) else { continue }
-      throw unmeasured(gate)
+      throw unmeasured(gate, missing, policy: policy)
     }
+  }
+
+  /// What else than a text a run may lack.
+  package enum Missing: Sendable {
+    /// There is only a reference.
+    case candidate
+    /// There is only a saved reference, which has no tensors.
+    case original
+    /// The comparison of tensors was switched off.
+    case tensors
   }
 
   /// Holds every gate against what was found.
@@ -69,7 +85,9 @@ package struct Gates: Hashable, Sendable {
     var outcomes: [GateOutcome] = []
     for gate in all {
       guard let limit = limits[gate] else { continue }
-      guard let (value, bound) = gate.measure(result) else { throw unmeasured(gate) }
+      guard let (value, bound) = gate.measure(result) else {
+        throw unmeasured(gate, result.candidate == nil ? .candidate : .original)
+      }
       let keeps = gate.isMinimum ? bound >= limit : bound <= limit
       var outcome = GateOutcome(
         name: gate.rawValue, limit: limit, value: value, bound: bound,
@@ -80,12 +98,24 @@ package struct Gates: Hashable, Sendable {
     return outcomes
   }
 
-  private func unmeasured(_ gate: Gate) -> OptionError {
-    OptionError(
-      option: gate.option, found: limits[gate].map { significant($0, 6) } ?? "",
-      problem: "nothing in this run measures it",
-      advice: gate.needsText
-        ? "give a candidate and a text with --text" : "give the original, not a saved reference")
+  private func unmeasured(
+    _ gate: Gate, _ missing: Missing, policy: String? = nil
+  ) -> OptionError {
+    let limit = limits[gate].map { typed($0) } ?? ""
+    let (problem, advice) =
+      switch missing {
+      case .candidate: ("judges a candidate, and there is none", "name the archive to judge")
+      case _ where gate.needsText: ("judges predictions, and there is no text", "add --text FILE")
+      case .original:
+        ("judges tensors, and a saved reference has none", "give the original in its place")
+      case .tensors: ("judges tensors, which are not compared", "leave out --no-tensors")
+      }
+    guard let policy else {
+      return OptionError(option: gate.option, found: limit, problem: problem, advice: advice)
+    }
+    return OptionError(
+      option: "--policy", found: policy, problem: "its gate \(gate.rawValue) \(limit) \(problem)",
+      advice: advice)
   }
 }
 
@@ -147,22 +177,41 @@ extension [TensorError] {
 extension VerificationResult {
   /// The layer and the tensor that most likely cause a drift.
   fileprivate var whereToLook: String {
-    var hints: [String] = []
-    if let layer = layers.first(where: \.isWhereDriftBegins) {
-      hints.append("the drift begins at \(layer.place)")
-    }
-    if let worst = tensors.worstFirst.first, worst.relativeRMSError != 0 {
+    var hints = [driftOrigin].compactMap { $0 }
+    if let worst = tensors.worstFirst.first, worst.finding != nil {
+      hints.append("worst tensor: " + worst.summary)
+    } else if let worst = tensors.worstFirst.first, worst.relativeRMSError != 0 {
       hints.append(
-        "worst tensor: \(worst.displayName) (\(worst.type.name), error"
-          + " \(significant(worst.relativeRMSError, 3)))"
-          + (worst.finding.map { ": " + printable($0) } ?? ""))
+        "no tensor is worse than its type explains, nearest to that is \(worst.summary):"
+          + " larger types or importance data bring less drift")
     }
     if hints.isEmpty { return "compare with the original's tensors to find the place" }
     return hints.joined(separator: "; ")
   }
 
+  private var driftOrigin: String? {
+    layers.first(where: \.isWhereDriftBegins).map { "the drift begins at \($0.place)" }
+  }
+
+  /// Names the tensor that is furthest above a limit, be it as its type explains or not.
   fileprivate func tensorAdvice(limit: Double) -> String {
-    let count = tensors.count { !($0.relativeRMSError <= limit) }
-    return "\(count) of \(tensors.count) tensors are above the limit; \(whereToLook)"
+    let above = tensors.filter { !($0.relativeRMSError <= limit) }
+    guard
+      let worst = above.first(where: { !$0.relativeRMSError.isFinite })
+        ?? above.max(by: { $0.relativeRMSError < $1.relativeRMSError })
+    else { return whereToLook }
+    let hints = [
+      "\(above.count) of \(counted(tensors.count, "tensor")) above the limit, furthest"
+        + " \(worst.summary)", driftOrigin,
+    ]
+    return hints.compactMap { $0 }.joined(separator: "; ")
+  }
+}
+
+extension TensorError {
+  /// `blk.0.attn_q.weight (Q4_K, error 1.40): what is wrong with it`.
+  fileprivate var summary: String {
+    "\(displayName) (\(type.name), error \(significant(relativeRMSError, 3)))"
+      + (finding.map { ": " + printable($0) } ?? "")
   }
 }

@@ -17,11 +17,22 @@ package struct VerificationPolicy: Hashable, Sendable {
   ///
   /// - Parameters:
   ///   - argument: a file that exists wins over a mix of that name; `./auto` is a file.
-  ///   - fileType: `general.file_type` of the candidate, which `auto` goes by.
+  ///   - fileType: `general.file_type` of the candidate, which `auto` goes by; `nil` without one.
+  ///   - hasCandidate: whether there is a candidate at all.
   /// - Returns: the policy; its gates still have to fit what the run measures.
   /// - Throws: `OptionError` when nothing is meant by it, `FormatError` when the file is wrong.
-  package static func resolve(_ argument: String, fileType: UInt32?) throws -> VerificationPolicy {
-    if argument == "auto" { return try shipped(fileType: fileType) }
+  package static func resolve(
+    _ argument: String, fileType: UInt32?, hasCandidate: Bool = true
+  ) throws -> VerificationPolicy {
+    if argument == "auto" {
+      guard hasCandidate else {
+        throw OptionError(
+          option: "--policy", found: argument,
+          problem: "is the policy of the candidate's mix, and there is no candidate",
+          advice: "name the archive to judge")
+      }
+      return try shipped(fileType: fileType)
+    }
     do throws(FormatError) {
       return try VerificationPolicy(file: argument)
     } catch {
@@ -116,9 +127,10 @@ package struct VerificationPolicy: Hashable, Sendable {
   private static func shipped(fileType: UInt32?) throws(OptionError) -> VerificationPolicy {
     let mix = StockMix.all.first { $0.fileType == fileType }
     guard let mix, let policy = shipped(mix.name) else {
-      let found = fileType.map { "general.file_type \($0)" } ?? "no general.file_type"
       throw OptionError(
-        option: "--policy", found: "auto", problem: "the candidate has \(found), which no mix has",
+        option: "--policy", found: "auto",
+        problem: fileType.map { "the candidate has general.file_type \($0), which is of no mix" }
+          ?? "the candidate does not say which mix it is: it has no general.file_type",
         advice: "name a policy, for example --policy Q4_K_M")
     }
     return policy
@@ -131,16 +143,28 @@ package struct VerificationPolicy: Hashable, Sendable {
   /// A saved reference has no tensors to compare with, so a shipped policy goes without its tensor
   /// gate there. A policy file says what its author wants and keeps all of its gates.
   ///
-  /// - Returns: the gates, and a warning for the user for each gate that is left out.
-  package func gates(measuring measured: Gates.Measured) -> (gates: Gates, warnings: [String]) {
-    guard isShipped, !measured.contains(.tensors), let limit = gates[.maxTensorError] else {
-      return (gates, [])
-    }
+  /// - Parameters:
+  ///   - measured: by the run.
+  ///   - own: gates that were set besides.
+  /// - Returns: the gates, and a warning for the user for each gate that is left out, and where no
+  ///   gate judges predictions.
+  package func gates(
+    measuring measured: Gates.Measured, besides own: Gates = Gates()
+  ) -> (gates: Gates, warnings: [String]) {
+    guard isShipped else { return (gates, []) }
     var kept = gates
-    kept[.maxTensorError] = nil
-    let warning =
-      "policy \(name): its gate \(Gate.maxTensorError.rawValue) \(significant(limit, 3)) is left out:"
-      + " without the original's tensors nothing measures it"
-    return (kept, [warning])
+    var warnings: [String] = []
+    if !measured.contains(.tensors), let limit = gates[.maxTensorError] {
+      kept[.maxTensorError] = nil
+      warnings.append(
+        "policy \(name): its gate \(Gate.maxTensorError.rawValue) \(typed(limit)) is left out:"
+          + " without the original's tensors nothing measures it")
+    }
+    if !kept.overridden(by: own).all.contains(where: \.needsText) {
+      warnings.append(
+        "policy \(name) judges tensors only, not predictions: no model made for this mix was"
+          + " measured; set --max-mean-kld or another gate to judge them")
+    }
+    return (kept, warnings)
   }
 }

@@ -33,6 +33,8 @@ extension VerificationResult {
         "\(failedGates.count) of \(counted(gates.count, "gate")) failed: "
           + failedGates.map(\.name).joined(separator: ", "))
     }
+    let judges = gates.contains { Gate(rawValue: $0.name)?.needsText == true }
+    if distribution != nil, !gates.isEmpty, !judges { parts.append("predictions were not judged") }
     if tensors.isEmpty {
       parts.append("no tensors were compared")
     } else if findings.isEmpty {
@@ -103,6 +105,16 @@ extension VerificationResult {
     return lines
   }
 
+  /// Why fewer tensors are compared than the archive has; `nil` when all are.
+  var uncomparedRemark: String? {
+    guard let first = uncomparedTensors.first else { return nil }
+    let names =
+      Markup.visible(first, limit: 120)
+      + (uncomparedTensors.count > 1 ? " and \(uncomparedTensors.count - 1) more" : "")
+    return "\(tensors.count) of \(counted(tensors.count + uncomparedTensors.count, "tensor")) are"
+      + " compared one by one; \(names) is compared as rotary frequencies"
+  }
+
   var seconds: Double { elapsed / .seconds(1) }
 }
 
@@ -128,7 +140,7 @@ extension DistributionDrift.Quantile {
     switch fraction {
     case 0.5: "median"
     case 1: "maximum"
-    default: "\(shortest(fraction * 100)) %"
+    default: "\(typed(fraction * 100)) %"
     }
   }
 
@@ -168,8 +180,7 @@ extension GateOutcome {
   var valueText: String { text(value) }
   var boundText: String { text(bound) }
   var limitText: String {
-    gate == .minTop1
-      ? shortest(limit * 100) + " %" : limit >= 0.001 ? shortest(limit) : "\(limit)"
+    gate == .minTop1 ? typed(limit * 100) + " %" : typed(limit)
   }
 
   private func text(_ number: Double) -> String {
@@ -180,12 +191,3 @@ extension GateOutcome {
 
 /// `1 token`, `22057 tokens`.
 func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
-
-/// A number with at most 4 decimals and no zeros at its end.
-func shortest(_ value: Double) -> String {
-  var text = fixed(value, 4)
-  guard text.contains(".") else { return text }
-  while text.last == "0" { text.removeLast() }
-  if text.last == "." { text.removeLast() }
-  return text
-}

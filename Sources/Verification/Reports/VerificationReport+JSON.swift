@@ -30,6 +30,8 @@ extension VerificationReport {
       json.array { json in for token in result.worstTokens { token.write(to: &json) } }
       json.key("tensors")
       json.array { json in for tensor in result.tensors { tensor.write(to: &json) } }
+      json.key("uncomparedTensors")
+      json.array { json in for name in result.uncomparedTensors { json.value(name) } }
       json.key("warnings")
       json.array { json in for warning in result.warnings { json.value(warning) } }
       json.key("seconds")

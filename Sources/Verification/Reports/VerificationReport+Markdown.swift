@@ -20,7 +20,11 @@ extension VerificationReport {
     }
     lines += folded("Figures", figureRows)
     lines += folded("Drift by layer", layerRows)
-    lines += folded("Tensors: \(result.tensors.count)", tensorRows)
+    let listed = min(Self.listedTensorLimit, result.tensors.count)
+    lines += folded(
+      "Tensors: the worst \(listed) of \(result.tensors.count)", tensorRows,
+      note: [Self.tensorOrder, result.uncomparedRemark.map { Markup.markdown($0) }]
+        .compactMap { $0 }.joined(separator: "; "))
     lines += folded("Tensors by role", groupRows)
     lines += folded("Run", settingRows)
     return lines.joined(separator: "\n")
@@ -59,11 +63,11 @@ extension VerificationReport {
 
   private var tensorRows: Rows {
     Rows(
-      ["worst tensors", "type", "error", "explained", "finding"], "llrrl",
+      ["worst tensors", "type", "error", "allowed", "of allowed", "finding"], "llrrrl",
       result.tensors.worstFirst.prefix(Self.listedTensorLimit).map {
         [
           Markup.code($0.displayName), $0.type.name, significant($0.relativeRMSError, 3),
-          $0.allowedError.map { significant($0, 3) } ?? "",
+          $0.allowedError.map { significant($0, 3) } ?? "", $0.partOfAllowedText,
           $0.finding.map { "❌ " + Markup.markdown($0) } ?? "",
         ]
       })
@@ -108,8 +112,9 @@ extension VerificationReport {
     return ([rows.header, line] + rows.rows).map { "| " + $0.joined(separator: " | ") + " |" }
   }
 
-  private func folded(_ title: String, _ rows: Rows) -> [String] {
+  private func folded(_ title: String, _ rows: Rows, note: String? = nil) -> [String] {
     guard !rows.isEmpty else { return [] }
-    return ["<details><summary>\(title)</summary>", ""] + table(rows) + ["", "</details>", ""]
+    return ["<details><summary>\(title)</summary>", ""] + (note.map { [$0, ""] } ?? [])
+      + table(rows) + ["", "</details>", ""]
   }
 }

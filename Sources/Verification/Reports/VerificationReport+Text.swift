@@ -15,13 +15,16 @@ extension VerificationReport {
     lines += section(style.heading("Run"), settingsTable)
     lines += section(style.heading("Figures"), figureTable)
     lines += section(style.heading("Gates"), gateLines(style))
-    lines += section(style.heading("Drift by layer"), layerLines(style.width))
-    lines += section(style.heading("Worst tensors"), tensorLines)
-    lines += section(style.heading("Worst tokens"), tokenLines)
+    lines += section(style.heading("Drift by layer") + layerRemark, layerLines(style.width))
+    lines += section(style.heading("Worst tensors") + tensorRemark, tensorLines)
+    lines += section(style.heading("Worst tokens") + tokenRemark, tokenLines)
     lines += section(
       style.heading("Warnings"), result.warnings.map { Markup.visible($0, limit: 1000) })
     return lines.joined(separator: "\n") + "\n"
   }
+
+  private static let terminalTensorLimit = 8
+  private static let terminalTokenLimit = 5
 
   private struct Style {
     var colour: Bool
@@ -70,6 +73,25 @@ extension VerificationReport {
     return lines
   }
 
+  // What stands behind a heading: how much of everything is listed, and in which order.
+
+  private var layerRemark: String {
+    let (shown, all) = (result.notableLayers.count, result.layers.count)
+    return shown < all ? "  a bar for each of \(all), figures for \(shown)" : ""
+  }
+
+  private var tensorRemark: String {
+    let shown = min(Self.terminalTensorLimit, result.tensors.count)
+    return "  \(shown) of \(result.tensors.count), " + Self.tensorOrder
+  }
+
+  private var tokenRemark: String {
+    let shown = min(Self.terminalTokenLimit, result.worstTokens.count)
+    let all = result.protocolSettings.map { " of \(counted($0.scoredPositionCount, "position"))" }
+    return
+      "  \(shown)\(all ?? ""), by KL divergence; probability of the token after ▸: reference → candidate"
+  }
+
   /// One bar for each layer, side by side, and the layers worth naming.
   private func layerLines(_ width: Int) -> [String] {
     let layers = result.layers
@@ -100,21 +122,21 @@ extension VerificationReport {
 
   private var tensorLines: [String] {
     guard !result.tensors.isEmpty else { return [] }
-    let listed = result.tensors.worstFirst.prefix(8)
-    return TextTable(
-      ["tensor", "type", "error", "explained", "cosine", ""],
+    let listed = result.tensors.worstFirst.prefix(Self.terminalTensorLimit)
+    let table = TextTable(
+      ["tensor", "type", "error", "allowed", "of allowed", "cosine", ""],
       listed.map {
         [
           $0.displayName, $0.type.name, significant($0.relativeRMSError, 3),
-          $0.allowedError.map { significant($0, 3) } ?? "", $0.cosineText,
+          $0.allowedError.map { significant($0, 3) } ?? "", $0.partOfAllowedText, $0.cosineText,
           $0.finding.map { "← " + Markup.visible($0) } ?? "",
         ]
-      }, rightAligned: [2, 3, 4]
-    ).lines
+      }, rightAligned: [2, 3, 4, 5])
+    return table.lines + [result.uncomparedRemark].compactMap { $0 }
   }
 
   private var tokenLines: [String] {
-    result.worstTokens.prefix(5).map { token in
+    result.worstTokens.prefix(Self.terminalTokenLimit).map { token in
       let context = Markup.visible(token.context, limit: 4000).suffix(40)
       return
         "\(significant(token.divergence, 3))  …\(context)▸\(Markup.visible(token.token, limit: 30))"
@@ -137,6 +159,12 @@ extension VerificationResult {
 
 extension TensorError {
   var cosineText: String { cosine.isFinite ? fixed(cosine, 6) : significant(cosine, 1) }
+
+  /// `81 %`; empty where no limit is known or it is 0.
+  var partOfAllowedText: String {
+    guard let allowedError, allowedError > 0, relativeRMSError.isFinite else { return "" }
+    return "\(fixed(100 * relativeRMSError / allowedError, 0)) %"
+  }
 }
 
 extension LayerDrift {

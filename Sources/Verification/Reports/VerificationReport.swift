@@ -14,6 +14,9 @@ package struct VerificationReport: Sendable {
 
   /// How many tensors are listed one by one where all would be too many; findings come first.
   static let listedTensorLimit = 20
+  /// The order of tables of tensors, in words.
+  static let tensorOrder =
+    "findings first, then by error as a part of what the type allows"
   /// How many positions are shown in context.
   static let listedTokenLimit = 20
 }

@@ -16,6 +16,8 @@ public struct VerificationResult: Sendable {
   /// Every archive tensor against its source, in the archive's order; one entry per expert where
   /// experts are stacked.
   public var tensors: [TensorError] = []
+  /// Tensors of the archive that have no source to be compared with; what they do shows elsewhere.
+  public var uncomparedTensors: [String] = []
   public var gates: [GateOutcome] = []
   /// One-line remarks for the user.
   public var warnings: [String] = []

@@ -1,3 +1,4 @@
+import ByteIO
 import Quantizers
 import ReferenceModel
 
@@ -17,8 +18,9 @@ package struct ForwardBudget: Hashable, Sendable {
     package var needed: UInt64
     package var description: String {
       """
-      --memory-limit \(limit) bytes is too small: one chunk of this context needs about \
-      \((needed >> 20) + 1)MiB; raise the limit, or take a smaller --context or fewer --threads
+      --memory-limit \(byteText(limit)) is too small: one chunk of this context needs about \
+      \(byteText(needed)); give \(needed / 1_000_000 + 1)M or more, or take a smaller --context or \
+      fewer --threads
       """
     }
   }

@@ -34,6 +34,7 @@ package struct ModelVerification: Sendable {
     self.memoryLimit = memoryLimit
     self.threadCount = threadCount
     let isSaved = SavedReference.isOne(options.reference)
+    try Self.check(options, isSaved: isSaved)
     saved = isSaved ? try SavedReference(options.reference) : nil
     reference = isSaved ? nil : try OpenedModel(options.reference)
     if let path = options.candidate, SavedReference.isOne(path) {
@@ -42,7 +43,6 @@ package struct ModelVerification: Sendable {
         advice: "name it first: it takes the place of the original")
     }
     candidate = try options.candidate.map { try OpenedModel($0) }
-    try Self.check(options, isSaved: isSaved)
     if let reference, let candidate {
       if reference.side.kind == .archive, candidate.side.kind == .checkpoint {
         throw OptionError(
@@ -83,23 +83,25 @@ package struct ModelVerification: Sendable {
         option: "CANDIDATE", found: "", problem: "a saved reference needs one to compare with")
     }
     if let path = options.savedReference {
-      if isSaved || options.text == nil {
+      if isSaved {
+        throw OptionError(
+          option: "--save-reference", found: path, problem: "the reference is a saved one already")
+      }
+      if options.text == nil {
         throw OptionError(
           option: "--save-reference", found: path,
-          problem: isSaved ? "the reference is a saved one already" : "needs a --text")
+          problem: "stores what the reference predicts, and there is no text",
+          advice: "add --text FILE")
       }
     }
     if options.candidate == nil, options.text == nil {
       throw OptionError(
-        option: "--text", found: "", problem: "is needed where there is no candidate to compare")
+        option: "--text", found: "", problem: "is needed where there is no candidate to compare",
+        advice: "add --text FILE, or name a candidate")
     }
+    try checkEffects(options, isSaved: isSaved)
     if let count = options.chunkLimit, count < 1 {
       throw OptionError(option: "--chunks", found: "\(count)", problem: "takes 1 or more")
-    }
-    if isSaved, options.contextLength != nil || options.chunkLimit != nil {
-      throw OptionError(
-        option: options.contextLength != nil ? "--context" : "--chunks", found: "",
-        problem: "is that of the saved reference", advice: "leave it out")
     }
     if let length = options.contextLength, !ScoringText.contextLengths.contains(length) {
       let allowed = ScoringText.contextLengths
@@ -109,13 +111,51 @@ package struct ModelVerification: Sendable {
     }
   }
 
+  /// Refuses options that would change nothing: who gave them expects something else.
+  private static func checkEffects(
+    _ options: VerificationOptions, isSaved: Bool
+  ) throws(OptionError) {
+    let cuts = [("--context", options.contextLength), ("--chunks", options.chunkLimit)]
+    for (option, value) in cuts {
+      guard let value, isSaved || options.text == nil else { continue }
+      throw OptionError(
+        option: option, found: "\(value)",
+        problem: isSaved
+          ? "has no effect: the saved reference says how its text is cut"
+          : "has no effect: there is no text to cut",
+        advice: isSaved ? "leave it out" : "add --text FILE, or leave it out")
+    }
+    guard let compares = options.comparesTensors else { return }
+    let option = compares ? "--tensors" : "--no-tensors"
+    if isSaved || options.candidate == nil {
+      throw OptionError(
+        option: option, found: "",
+        problem: isSaved
+          ? "has no effect: a saved reference has no tensors"
+          : "has no effect: there is no candidate to compare",
+        advice: "leave it out")
+    }
+    if !compares, options.text == nil {
+      throw OptionError(
+        option: option, found: "", problem: "leaves nothing to compare, as there is no text",
+        advice: "add --text FILE, or leave it out")
+    }
+  }
+
   /// What a run will measure.
   package var measured: Gates.Measured {
     var measured: Gates.Measured = []
     guard candidate != nil else { return measured }
     if text != nil { measured.insert(.text) }
-    if reference != nil, options.comparesTensors { measured.insert(.tensors) }
+    if reference != nil, comparesTensors { measured.insert(.tensors) }
     return measured
+  }
+
+  private var comparesTensors: Bool { options.comparesTensors ?? true }
+
+  /// Why tensors, or everything but the reference's perplexity, are not measured where they are not.
+  package var missing: Gates.Missing {
+    candidate == nil ? .candidate : reference == nil ? .original : .tensors
   }
 
   /// Everything that is read, so that nothing of it is written over.
@@ -230,8 +270,10 @@ package struct ModelVerification: Sendable {
     let bytes = models.reduce(0) { $0 + $1.source.fileByteCounts.reduce(0, +) }
     let chunks = text?.chunkCount ?? 0
     let groups = budget.groupCount == 1 ? "one group" : "\(budget.groupCount) groups"
-    return "\(chunks) chunks in \(groups), each of which reads "
-      + "\(byteText(bytes)): \(byteText(bytes * UInt64(budget.groupCount))) in all"
+    let once = "\(counted(chunks, "chunk")) in \(groups), "
+    if budget.groupCount == 1 { return once + "which reads \(byteText(bytes))" }
+    return once + "each of which reads \(byteText(bytes)): "
+      + "\(byteText(bytes * UInt64(budget.groupCount))) in all"
   }
 
   /// Compares configurations, tensors and predictions.
@@ -254,8 +296,11 @@ package struct ModelVerification: Sendable {
     }
     if let reference, let candidate {
       result.gates = ConfigurationComparison.differences(reference, candidate)
-      if options.comparesTensors {
+      if comparesTensors {
         result.tensors = try compareTensors(reference, candidate, cancellation, progress)
+        let compared = Set(result.tensors.map(\.name))
+        result.uncomparedTensors = candidate.model.source.tensors.map(\.name.string)
+          .filter { !compared.contains($0) }
       }
     }
     if let text, let budget {

@@ -13,7 +13,9 @@ public struct VerificationOptions: Sendable {
   public var chunkLimit: Int?
   /// Where to store what later runs need of the reference.
   public var savedReference: String?
-  public var comparesTensors = true
+  /// Whether tensors are compared with their sources; `nil` compares them where there are any, which
+  /// is also where the question may be answered.
+  public var comparesTensors: Bool?
 
   public init(reference: String, candidate: String?) {
     self.reference = reference

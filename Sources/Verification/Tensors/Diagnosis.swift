@@ -41,8 +41,8 @@ struct Diagnosis {
   }
 
   private func figures(_ products: VectorPair) -> String {
-    "error \(errorText(products.relativeError)), \(pair.candidate.type) explains "
-      + errorText(allowed)
+    "error \(significant(products.relativeError, 3)), \(pair.candidate.type) explains "
+      + significant(allowed, 3)
   }
 
   /// Most rows that are looked at for a cause.

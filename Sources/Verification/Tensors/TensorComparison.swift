@@ -144,8 +144,8 @@ package struct TensorComparison: Sendable {
       + UInt64(block * type.bytesPerBlock)
     let others = faults.count == 1 ? "" : " and \(faults.count - 1) more blocks"
     return "block \(block) (row \(faults.row), column \(faults.column), byte \(offset) of its "
-      + "file)\(others): error \(errorText(faults.error)), quantizing its source gives "
-      + errorText(faults.expectedError)
+      + "file)\(others): error \(significant(faults.error, 3)), quantizing its source gives "
+      + significant(faults.expectedError, 3)
   }
 
   /// What the threads share.

@@ -111,7 +111,49 @@ func gatesCompareTheBound(_ gate: Gate) throws {
   #expect(
     advice.contains("worst tensor: blk.0.attn_k.weight (Q4_K, error 1.40): rows are in another"))
   let tensors = try #require(try outcome(Gates(maxTensorError: 0.1), bad).advice)
-  #expect(tensors.hasPrefix("1 of 2 tensors are above the limit"))
+  #expect(tensors.hasPrefix("1 of 2 tensors above the limit, furthest blk.0.attn_k.weight (Q4_K, "))
+  #expect(tensors.hasSuffix("the drift begins at layer 2"))
+}
+
+/// A tensor that is worst for its type may well keep the limit: the gate is about the others.
+@Test func adviceOfTheTensorGateNamesATensorAboveTheLimit() throws {
+  var result = result(tensorErrors: [0.009, 0.06])
+  result.tensors[0].allowedError = 0.01
+  result.tensors[1].allowedError = 0.1
+  let names = result.tensors.map(\.name)
+  let advice = try #require(try outcome(Gates(maxTensorError: 0.05), result).advice)
+  #expect(advice.contains("furthest \(names[1]) (Q4_K, error 0.0600)"), "\(advice)")
+  #expect(!advice.contains(names[0]))
+  // What a divergence comes from is another question.
+  let drift = try #require(try outcome(Gates(maxMeanKLD: 0.001), result).advice)
+  #expect(
+    drift.contains("no tensor is worse than its type explains, nearest to that is \(names[0])"))
+  result.tensors[0].relativeRMSError = .nan
+  let broken = try #require(try outcome(Gates(maxTensorError: 0.05), result).advice)
+  #expect(broken.contains("2 of 2 tensors above the limit, furthest \(names[0])"), "\(broken)")
+}
+
+@Test func messagesSayWhatAGateLacks() {
+  let gates = Gates(maxMeanKLD: 0.05)
+  func message(_ gates: Gates, _ missing: Gates.Missing, policy: String? = nil) -> String {
+    let error = #expect(throws: OptionError.self) {
+      try gates.check(measured: [], missing: missing, policy: policy)
+    }
+    return error?.description ?? ""
+  }
+  #expect(
+    message(gates, .original)
+      == "--max-mean-kld 0.05: judges predictions, and there is no text; add --text FILE")
+  #expect(
+    message(gates, .candidate)
+      == "--max-mean-kld 0.05: judges a candidate, and there is none; name the archive to judge")
+  #expect(
+    message(gates, .tensors, policy: "Q4_K_M")
+      == "--policy Q4_K_M: its gate max-mean-kld 0.05 judges predictions, and there is no text;"
+      + " add --text FILE")
+  let tensors = Gates(maxTensorError: 1)
+  #expect(message(tensors, .original).hasSuffix("give the original in its place"))
+  #expect(message(tensors, .tensors).hasSuffix("leave out --no-tensors"))
 }
 
 @Test func unmeasuredGatesAreUsageErrors() throws {
@@ -148,5 +190,5 @@ func gatesCompareTheBound(_ gate: Gate) throws {
   let error = #expect(throws: OptionError.self) { try Gate.minTop1.limit("99.5") }
   #expect(
     error?.description
-      == "--min-top1 99.5: is outside 0 to 1 (99.5 % is 0.995); give 0 to 1 (99.5 % is 0.995)")
+      == "--min-top1 99.5: is outside 0 to 1; 99.5 % is 0.995 or 99.5%")
 }

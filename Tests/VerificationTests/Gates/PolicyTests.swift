@@ -51,6 +51,16 @@ func wrongPoliciesAreRefused(_ text: String, _ message: String) {
   for fileType in [nil, 999] as [UInt32?] {
     #expect(throws: OptionError.self) { try VerificationPolicy.resolve("auto", fileType: fileType) }
   }
+  for (fileType, hasCandidate, says) in [
+    (nil, true, "it has no general.file_type; name a policy"),
+    (999, true, "the candidate has general.file_type 999, which is of no mix"),
+    (nil, false, "there is no candidate; name the archive to judge"),
+  ] as [(UInt32?, Bool, String)] {
+    let error = #expect(throws: OptionError.self) {
+      try VerificationPolicy.resolve("auto", fileType: fileType, hasCandidate: hasCandidate)
+    }
+    #expect(error?.description.contains(says) == true, "\(error?.description ?? "")")
+  }
   let error = #expect(throws: OptionError.self) {
     try VerificationPolicy.resolve("nightly.json", fileType: 15)
   }
@@ -101,6 +111,22 @@ func wrongPoliciesAreRefused(_ text: String, _ message: String) {
   // A file's author meant what is written there.
   let file = try parse("{\"max-tensor-error\": 0.1}")
   #expect(file.gates(measuring: .text).gates == file.gates)
+}
+
+/// Mixes that only models made for them bear have a gate on tensors alone, and say so.
+@Test(arguments: ["Q1_0", "Q2_0", "TQ1_0", "TQ2_0"])
+func policiesWithoutPredictionsWarn(_ name: String) throws {
+  let policy = try #require(VerificationPolicy.shipped(name))
+  #expect(policy.gates.all == [.maxTensorError])
+  for measured in [[.tensors, .text], .tensors] as [Gates.Measured] {
+    let (gates, warnings) = policy.gates(measuring: measured)
+    #expect(gates == policy.gates)
+    #expect(warnings.count == 1 && warnings[0].contains("not predictions"), "\(warnings)")
+    #expect(policy.gates(measuring: measured, besides: Gates(maxMeanKLD: 1)).warnings.isEmpty)
+  }
+  #expect(policy.gates(measuring: .text).warnings.count == 2)
+  let other = try #require(VerificationPolicy.shipped("Q4_K_M"))
+  #expect(other.gates(measuring: [.tensors, .text]).warnings.isEmpty)
 }
 
 /// The figures behind the limits: `formats/verification/README.md` lists them, and says how a limit

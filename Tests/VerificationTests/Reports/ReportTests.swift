@@ -178,6 +178,48 @@ func htmlLoadsAndRunsNothing(_ name: String) throws {
   #expect(report(SampleResults.passed).text(colour: false, width: 100) == SampleTexts.passed)
 }
 
+/// White space is what some of the worst tokens are: nothing of it is lost, not even at the ends.
+@Test func pagesKeepWhiteSpaceOfTokens() {
+  let page = report(SampleResults.passed).html
+  #expect(page.contains("<mark><bdi class=\"text\">  _buffer</bdi></mark>"))
+  #expect(page.contains("(self, size=-1):↵    &quot;"))
+  #expect(page.contains(".text { white-space: pre-wrap;"))
+  #expect(page.firstMatch(of: /\.text[^{}]*\{ font-family: ui-monospace/) != nil)
+}
+
+/// The tensor whose error is not compared has its place in every form.
+@Test func uncomparedTensorsAreNamed() {
+  let report = report(SampleResults.passed)
+  for text in [report.text(), report.markdown, report.html] {
+    #expect(text.contains("48 of 49 tensors are compared one by one"))
+  }
+  var whole = SampleResults.passed
+  whole.uncomparedTensors = []
+  #expect(!VerificationReport(whole, ingotVersion: "1").text().contains("one by one"))
+}
+
+/// Gates on tensors alone are not taken for a verdict on predictions.
+@Test func verdictSaysWhenNoPredictionIsJudged() {
+  var result = SampleResults.passed
+  #expect(!report(result).text().contains("predictions were not judged"))
+  result.gates = [
+    GateOutcome(name: "max-tensor-error", limit: 1, value: 0.08, bound: 0.08, passed: true)
+  ]
+  #expect(report(result).text().hasPrefix("PASSED  1 gate kept; predictions were not judged; 48"))
+  result.distribution = nil
+  #expect(!report(result).text().contains("predictions were not judged"))
+}
+
+@Test func limitsAreWrittenAsTyped() {
+  for (limit, text) in [(0.05, "0.05"), (0.00126, "0.00126"), (1e-6, "1e-6"), (1000, "1000")] {
+    var result = SampleResults.passed
+    result.gates = [
+      GateOutcome(name: "max-mean-kld", limit: limit, value: 0, bound: 0, passed: true)
+    ]
+    #expect(report(result).markdown.contains("| at most \(text) |"), "\(text)")
+  }
+}
+
 @Test func coloursOnlyDecorate() {
   let report = report(SampleResults.failed)
   let coloured = report.text(colour: true, width: 100)

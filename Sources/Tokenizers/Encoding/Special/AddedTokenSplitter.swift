@@ -18,6 +18,8 @@ struct AddedTokenSplitter: Sendable {
     var fragments: [Fragment] = []
     var done = text.startIndex
     var index = text.startIndex
+    // The last run of white space that was looked through: what starts inside of it ends with it.
+    var space = index..<index
     while index < text.endIndex {
       guard let match = matcher.longestMatch(in: text, at: index) else {
         index += 1
@@ -29,8 +31,11 @@ struct AddedTokenSplitter: Sendable {
       if token.isSingleWord, touchesWord(text, match.range) { continue }
       var start = match.range.lowerBound
       var end = match.range.upperBound
-      if token.stripsLeft { start = max(startOfSpace(text, before: start), done) }
-      if token.stripsRight { end = endOfSpace(text, after: end) }
+      if token.stripsLeft { start = startOfSpace(text, before: start, notBefore: done) }
+      if token.stripsRight {
+        if !space.contains(end) { space = end..<endOfSpace(text, after: end) }
+        end = space.upperBound
+      }
       if done < start { fragments.append(.text(done..<start)) }
       fragments.append(.token(Int32(token.id)))
       done = end
@@ -47,9 +52,14 @@ struct AddedTokenSplitter: Sendable {
     return false
   }
 
-  private func startOfSpace(_ text: ArraySlice<UInt8>, before end: Int) -> Int {
+  /// Looks back to `limit` only: what was given to tokens before is theirs.
+  private func startOfSpace(
+    _ text: ArraySlice<UInt8>, before end: Int, notBefore limit: Int
+  ) -> Int {
     var start = end
-    while let scalar = scalar(text, endingAt: start), CharacterClasses.isSpace(scalar.value) {
+    while start > limit, let scalar = scalar(text, endingAt: start),
+      CharacterClasses.isSpace(scalar.value)
+    {
       start -= UTF8.width(scalar)
     }
     return start

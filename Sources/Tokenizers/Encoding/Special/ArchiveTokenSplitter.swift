@@ -4,64 +4,90 @@
 /// left over, from left to right. Control tokens and unknown ones count only when special tokens
 /// are parsed, user-defined ones always. Of texts of one length the one with the least id goes
 /// first here; llama.cpp leaves that to its sorting.
-struct ArchiveTokenSplitter: Sendable {
+///
+/// Where texts of tokens begin alike, a place of the text waits for the longest of them only, and
+/// for a shorter one when that is taken: the memory is a few words for each byte of the text.
+package struct ArchiveTokenSplitter: Sendable {
   private var ids: [Int32] = []
   private var isControl: [Bool] = []
   private var byteCounts: [Int] = []
+  private var longestByteCount = 0
   private var matcher = TextMatcher()
 
-  mutating func insert(_ text: some Collection<UInt8>, id: Int32, isControl: Bool) {
+  package init() {}
+
+  package mutating func insert(_ text: some Collection<UInt8>, id: Int32, isControl: Bool) {
     matcher.insert(text, value: ids.count)
     ids.append(id)
     self.isControl.append(isControl)
     byteCounts.append(text.count)
+    longestByteCount = max(longestByteCount, text.count)
   }
 
-  func split(_ text: ArraySlice<UInt8>, parsesSpecial: Bool) -> [Fragment] {
+  package func split(_ text: ArraySlice<UInt8>, parsesSpecial: Bool) -> [Fragment] {
     guard !text.isEmpty else { return [] }
-    let found = occurrences(text, parsesSpecial: parsesSpecial)
-    guard !found.isEmpty else { return [.text(text.indices)] }
-    // Which token took a byte, plus one; zero for none.
-    var taken: [Bool] = [Bool](repeating: false, count: text.count)
-    var starts: [(start: Int, value: Int)] = []
-    for (start, value) in found {
-      let low = start - text.startIndex
-      let high = low + byteCounts[value]
-      // What took bytes before is as long or longer, so one at either end tells of any inside.
-      guard !taken[low], !taken[high - 1] else { continue }
-      for index in low..<high { taken[index] = true }
-      starts.append((start, value))
+    guard let owners = owners(of: text, parsesSpecial: parsesSpecial) else {
+      return [.text(text.indices)]
     }
-    starts.sort { $0.start < $1.start }
     var fragments: [Fragment] = []
     var done = text.startIndex
-    for (start, value) in starts {
-      if done < start { fragments.append(.text(done..<start)) }
-      fragments.append(.token(ids[value]))
-      done = start + byteCounts[value]
+    var index = text.startIndex
+    while index < text.endIndex {
+      let owner = Int(owners[index - text.startIndex])
+      guard owner >= 0 else {
+        index += 1
+        continue
+      }
+      if done < index { fragments.append(.text(done..<index)) }
+      fragments.append(.token(ids[owner]))
+      index += byteCounts[owner]
+      done = index
     }
     if done < text.endIndex { fragments.append(.text(done..<text.endIndex)) }
     return fragments
   }
 
-  /// All occurrences that count, in the order in which they are taken.
-  private func occurrences(_ text: ArraySlice<UInt8>, parsesSpecial: Bool) -> [(
-    start: Int, value: Int
-  )] {
-    guard !matcher.isEmpty else { return [] }
-    var found: [(start: Int, value: Int)] = []
+  private static let unowned: Int32 = -1
+
+  /// Which token took each byte of the text, or `unowned`; `nil` when none took any.
+  private func owners(of text: ArraySlice<UInt8>, parsesSpecial: Bool) -> [Int32]? {
+    /// `value`, or the longest beginning of it that counts.
+    func counting(_ value: Int?) -> Int? {
+      var value = value
+      while let candidate = value, isControl[candidate], !parsesSpecial {
+        value = matcher.longestPrefix(of: candidate)
+      }
+      return value
+    }
+    guard !matcher.isEmpty else { return nil }
+    // Where each token may start, by its length and its number. A place is in one list at a time.
+    var waiting = [[Int: [Int]]](repeating: [:], count: longestByteCount + 1)
+    var isFound = false
     for start in text.indices {
-      matcher.walk(text, start) { _, value in
-        if parsesSpecial || !isControl[value] { found.append((start, value)) }
+      guard let value = counting(matcher.longestMatch(in: text, at: start)?.value) else { continue }
+      waiting[byteCounts[value]][value, default: []].append(start - text.startIndex)
+      isFound = true
+    }
+    guard isFound else { return nil }
+    var owners = [Int32](repeating: Self.unowned, count: text.count)
+    for byteCount in waiting.indices.reversed() {
+      let places = waiting[byteCount]
+      waiting[byteCount] = [:]
+      for value in places.keys.sorted() {
+        let shorter = counting(matcher.longestPrefix(of: value))
+        // One ascending run for each token that left places to this one: sorting merges them.
+        for low in (places[value] ?? []).sorted() {
+          let high = low + byteCount
+          guard owners[low] == Self.unowned else { continue }
+          // What took bytes before is as long or longer, so one at either end tells of any inside.
+          if owners[high - 1] == Self.unowned {
+            for index in low..<high { owners[index] = Int32(value) }
+          } else if let shorter {
+            waiting[byteCounts[shorter]][shorter, default: []].append(low)
+          }
+        }
       }
     }
-    found.sort { a, b in
-      if byteCounts[a.value] != byteCounts[b.value] {
-        return byteCounts[a.value] > byteCounts[b.value]
-      }
-      if a.value != b.value { return a.value < b.value }
-      return a.start < b.start
-    }
-    return found
+    return owners
   }
 }

@@ -1,5 +1,5 @@
 /// A piece of a text on its way to tokens.
-enum Fragment: Equatable {
+package enum Fragment: Equatable {
   case text(Range<Int>)
   case token(Int32)
 }

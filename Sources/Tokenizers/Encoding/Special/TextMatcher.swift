@@ -15,6 +15,9 @@ struct TextMatcher: Sendable {
   private var children: [Int: Int32] = [:]
   private var rootChildren = [Int32](repeating: -1, count: 256)
   private var values: [Int] = [-1]
+  private var parents: [Int32] = [0]
+  /// The node of each value that was given.
+  private var nodes: [Int: Int32] = [:]
 
   var isEmpty: Bool { values.count == 1 }
 
@@ -28,6 +31,7 @@ struct TextMatcher: Sendable {
       }
       let new = values.count
       values.append(-1)
+      parents.append(Int32(node))
       if node == 0 {
         rootChildren[Int(byte)] = Int32(new)
       } else {
@@ -35,7 +39,19 @@ struct TextMatcher: Sendable {
       }
       node = new
     }
-    if node != 0 { values[node] = value }
+    guard node != 0 else { return }
+    values[node] = value
+    nodes[value] = Int32(node)
+  }
+
+  /// The longest text that a text begins with, itself left out.
+  func longestPrefix(of value: Int) -> Int? {
+    guard var node = nodes[value].map({ Int($0) }) else { return nil }
+    while node != 0 {
+      node = Int(parents[node])
+      if values[node] >= 0 { return values[node] }
+    }
+    return nil
   }
 
   /// The longest text that starts at `start`.

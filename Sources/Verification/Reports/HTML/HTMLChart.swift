@@ -75,7 +75,7 @@ struct HTMLChart {
       + " viewBox=\"-8 -8 \(short(Self.width + 16)) \(short(Self.height + 8))\">\(elements.joined())</svg>"
   }
 
-  private func short(_ value: Double) -> String { shortest((value * 10).rounded() / 10) }
+  private func short(_ value: Double) -> String { typed((value * 10).rounded() / 10) }
 }
 
 /// The next round number that is not below `value`: 1, 2, 2.5 or 5 times a power of ten.

@@ -25,8 +25,10 @@ enum HTMLStyle {
     h1 { font-size: clamp(1.9rem, 1.3rem + 2.4vw, 2.9rem); letter-spacing: -0.02em; }
     h2 { font-size: 1.15rem; }
     p { margin: 0.35rem 0 0; }
-    code, .name { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.86em; }
+    code, .name, .text { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.86em; }
     code, .name, .long { overflow-wrap: anywhere; }
+    .text { white-space: pre-wrap; overflow-wrap: anywhere; }
+    .small .text { background: var(--paper); border-radius: 3px; padding: 0.05em 0.2em; }
     th.name, td.name { min-width: 11.5rem; }
     .finding { min-width: 14rem; }
     .soft { color: var(--soft); }

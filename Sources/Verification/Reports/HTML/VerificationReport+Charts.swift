@@ -65,7 +65,7 @@ extension VerificationReport {
     let total = bins.reduce(0.0) { $0 + Double($1.count) }
     let top = roundedUp(Double(most) / total * 100)
     var chart = HTMLChart()
-    chart.rules([0, 0.5, 1].map { ($0, shortest(top * $0) + " %") })
+    chart.rules([0, 0.5, 1].map { ($0, typed(top * $0) + " %") })
     let step = (HTMLChart.plot.right - HTMLChart.plot.left) / Double(shown.count)
     for (index, bin) in shown.enumerated() {
       let share = Double(bin.count) / total * 100

@@ -171,6 +171,7 @@ extension VerificationReport {
       "Relative error of each tensor against bits per weight. A dash is the largest error"
       + " that the type explains, a cross a tensor that is worse."
     if exact > 0 { note += " \(counted(exact, "exact tensor")) not drawn." }
+    if let remark = result.uncomparedRemark { note += " \(remark)." }
     let chart = tensorChart.map { scroll("Chart of tensors", $0) } ?? ""
     let worst = result.tensors.worstFirst
     let found = worst.prefix { $0.finding != nil }
@@ -182,7 +183,10 @@ extension VerificationReport {
     }
     let others = worst.dropFirst(found.count).prefix(Self.listedTensorLimit)
     if !others.isEmpty {
-      let title = found.isEmpty ? "The \(others.count) worst tensors" : "The worst of the others"
+      let all = result.tensors.count - found.count
+      let title =
+        "The worst \(others.count) of \(all) \(found.isEmpty ? "tensors" : "others"),"
+        + " by error as a part of what the type allows"
       content += folded(title, tensorTable(title, others))
     }
     let groups = TensorGroup.list(result.tensors)
@@ -208,14 +212,14 @@ extension VerificationReport {
   ) -> String {
     var table = HTMLTable(title)
     table.header = [
-      .text("Tensor"), .text("Type"), .number("Error"), .number("Explained"), .number("Cosine"),
-      .text("Finding"),
+      .text("Tensor"), .text("Type"), .number("Error"), .number("Allowed"), .number("Of allowed"),
+      .number("Cosine"), .text("Finding"),
     ]
     table.rows = tensors.map {
       [
         .name($0.displayName), .text($0.type.name), .number(significant($0.relativeRMSError, 3)),
         .number($0.allowedError.map { significant($0, 3) } ?? "–"),
-        .number($0.cosineText), .finding($0.finding),
+        .number($0.partOfAllowedText), .number($0.cosineText), .finding($0.finding),
       ]
     }
     if omitted > 0 { table.addNote("and \(omitted) more") }
@@ -230,11 +234,11 @@ extension VerificationReport {
       let context = Markup.html(
         String(token.context.unicodeScalars.suffix(240).map(Character.init)), limit: 240)
       func name(_ text: String) -> String {
-        "<bdi class=\"name\">\(Markup.html(text, limit: 60))</bdi>"
+        "<bdi class=\"text\">\(Markup.html(text, limit: 60))</bdi>"
       }
       return """
-        <li><p class="long" style="margin:0"><bdi class="soft">\(context)</bdi>\
-        <mark><bdi>\(Markup.html(token.token, limit: 60))</bdi></mark></p>
+        <li><p class="long" style="margin:0"><bdi class="text soft">\(context)</bdi>\
+        <mark><bdi class="text">\(Markup.html(token.token, limit: 60))</bdi></mark></p>
         <p class="small soft">KL \(significant(token.divergence, 3)) · probability \
         \(percent(token.referenceProbability)) → \(percent(token.candidateProbability)) · \
         reference prefers \(name(token.referenceTop)), candidate \(name(token.candidateTop)) · \
@@ -243,7 +247,8 @@ extension VerificationReport {
     }
     return card(
       "Worst tokens", "<ol class=\"tokens\">\(items.joined(separator: "\n"))</ol>",
-      note: "Where the two models differ most; the marked token is the one that the text has.")
+      note: "Where the two models differ most; the marked token is the one that the text has."
+        + " ↵ is a line end, ⇥ a tab.")
   }
 
   private var runCard: String {
