@@ -13,7 +13,7 @@ runs=5000       # per reader in "ci"
 turn=60         # seconds per reader in "long"
 longest=16384   # bytes of an input
 kept=40000      # bytes of an input that is kept at most
-budget=100000   # bytes that are kept per reader
+budget=250000   # bytes that are kept per reader
 
 all="pickle pytorch safetensors quantized gguf imatrix configuration parameters tokenizer tokenizer-settings vocabulary card index"
 work=.build-fuzz
