@@ -93,7 +93,7 @@ let package = Package(
     // Writes a checkpoint of real size for measurements; not a product.
     .executableTarget(
       name: "make-checkpoint",
-      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      dependencies: ["ByteIO", .product(name: "SystemPackage", package: "swift-system")],
       path: "Sources/Benchmarks/SyntheticCheckpoint"),
     // Measures the kernels against a built ggml; not a product.
     .executableTarget(
@@ -131,6 +131,14 @@ let package = Package(
       name: "QuantizersTests",
       dependencies: ["Quantizers", "Tensors", "StrictJSON", "TestSupport"]),
     .testTarget(name: "GGUFTests", dependencies: ["GGUF", "TestSupport"]),
+    // Readers as the fuzzer calls them; what it kept is read by the tests too.
+    .target(
+      name: "FuzzedReaders",
+      dependencies: [
+        "Checkpoints", "Architectures", "Tokenizers", "GGUF", "StrictJSON", "ByteIO", "TestSupport",
+      ],
+      path: "Tests/Fuzz/Readers"),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzedReaders", "ByteIO", "TestSupport"]),
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
     .testTarget(
       name: "ConversionTests",
@@ -152,3 +160,13 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// Needs flags that no dependency may ask for: Tests/Fuzz/run.sh gives them.
+if Context.environment["INGOT_FUZZ"] != nil {
+  package.targets += [
+    .systemLibrary(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+    .executableTarget(
+      name: "fuzz-readers", dependencies: ["CFuzzer", "FuzzedReaders", "TestSupport"],
+      path: "Tests/Fuzz/Target"),
+  ]
+}

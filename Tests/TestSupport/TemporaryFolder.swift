@@ -11,8 +11,8 @@ import SystemPackage
 package final class TemporaryFolder: Sendable {
   package let path: String
 
-  package init() {
-    var template = Array("/tmp/ingot-test-XXXXXX".utf8CString)
+  package init(in parent: String = "/tmp") {
+    var template = Array("\(parent)/ingot-test-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { fatalError("mkdtemp: errno \(errno)") }
     path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
   }

@@ -62,7 +62,7 @@ package enum TorchArchive {
 
   // MARK: ZIP, stored
 
-  private static func zip(_ entries: [(name: String, data: [UInt8])]) -> [UInt8] {
+  package static func zip(_ entries: [(name: String, data: [UInt8])]) -> [UInt8] {
     var file: [UInt8] = []
     var directory: [UInt8] = []
     for (name, data) in entries {

@@ -9,9 +9,11 @@ import SystemPackage
 /// Writes a Hugging Face checkpoint of real shape and size with generated weights, for measuring
 /// speed and memory: about 2 GB in two shards, a tokenizer of 202,048 tokens and 440,000 merges.
 ///
-///     usage: make-checkpoint FOLDER [layers (10)]
+///     usage: make-checkpoint FOLDER [layers (10)] [form (safetensors)]
 ///
-/// The same folder has the same bytes on every machine.
+/// Forms: `safetensors`; `pytorch` and `legacy`, the two of `torch.save`; `meta1` and `meta2`, Meta's
+/// layout in one and two shards. The same folder has the same bytes on every machine, and the first
+/// three make the same archive.
 @main
 enum SyntheticCheckpoint {
   static let hidden = 2048
@@ -24,16 +26,21 @@ enum SyntheticCheckpoint {
   static func main() throws {
     let arguments = CommandLine.arguments
     guard arguments.count >= 2 else {
-      print("usage: make-checkpoint FOLDER [layers]")
+      print("usage: make-checkpoint FOLDER [layers] [\(CheckpointForm.names)]")
       exit(64)
     }
     let folder = arguments[1]
     let layers = arguments.count > 2 ? Int(arguments[2]) ?? 10 : 10
+    guard let form = CheckpointForm(rawValue: arguments.count > 3 ? arguments[3] : "safetensors")
+    else {
+      print("form is one of \(CheckpointForm.names)")
+      exit(64)
+    }
     mkdir(folder, 0o755)
     try write(folder + "/config.json", config(layers: layers))
     try write(folder + "/tokenizer_config.json", #"{"tokenizer_class": "PreTrainedTokenizerFast"}"#)
     try write(folder + "/tokenizer.json", tokenizer())
-    try writeShards(folder, layers: layers)
+    try form.writeWeights(folder, layers: layers)
   }
 
   private static func config(layers: Int) -> String {
@@ -118,109 +125,17 @@ enum SyntheticCheckpoint {
     }
   }
 
-  // MARK: Weights
+  // MARK: Files
 
-  private static func tensors(layers: Int) -> [[(name: String, shape: [Int])]] {
-    let kv = hidden / heads * headsKV
-    var first: [(String, [Int])] = [("model.embed_tokens.weight", [vocabulary, hidden])]
-    var second: [(String, [Int])] = [("model.norm.weight", [hidden])]
-    for layer in 0..<layers {
-      let prefix = "model.layers.\(layer)."
-      let block: [(String, [Int])] = [
-        (prefix + "input_layernorm.weight", [hidden]),
-        (prefix + "mlp.down_proj.weight", [hidden, feedForward]),
-        (prefix + "mlp.gate_proj.weight", [feedForward, hidden]),
-        (prefix + "mlp.up_proj.weight", [feedForward, hidden]),
-        (prefix + "post_attention_layernorm.weight", [hidden]),
-        (prefix + "self_attn.k_proj.weight", [kv, hidden]),
-        (prefix + "self_attn.o_proj.weight", [hidden, hidden]),
-        (prefix + "self_attn.q_proj.weight", [hidden, hidden]),
-        (prefix + "self_attn.v_proj.weight", [kv, hidden]),
-      ]
-      if layer < layers / 3 { first += block } else { second += block }
-    }
-    return [first, second]
-  }
-
-  private static func writeShards(_ folder: String, layers: Int) throws {
-    let shards = tensors(layers: layers)
-    let table = normalTable()
-    var state: UInt64 = 0x9E37_79B9_7F4A_7C15
-    var map: [(String, String)] = []
-    var total = 0
-    for (index, shard) in shards.enumerated() {
-      let name = "model-0000\(index + 1)-of-0000\(shards.count).safetensors"
-      var header = #"{"__metadata__":{"format":"pt"}"#
-      var offset = 0
-      for (tensor, shape) in shard {
-        let byteCount = shape.reduce(2, *)
-        header +=
-          ",\"\(tensor)\":{\"dtype\":\"BF16\",\"shape\":\(shape),\"data_offsets\":[\(offset),\(offset + byteCount)]}"
-        offset += byteCount
-        map.append((tensor, name))
-      }
-      header += "}"
-      header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
-      total += offset
-      let file = try FileDescriptor.open(
-        FilePath(folder + "/" + name), .writeOnly, options: [.create, .truncate],
-        permissions: [.ownerReadWrite, .groupRead, .otherRead])
-      defer { try? file.close() }
-      let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
-      _ = try file.writeAll(length + Array(header.utf8))
-      for (_, shape) in shard {
-        try writeWeights(shape.reduce(1, *), isNorm: shape.count == 1, table, &state, to: file)
-      }
-    }
-    let entries = map.map { "\"\($0.0)\": \"\($0.1)\"" }.joined(separator: ",\n")
-    try write(
-      folder + "/model.safetensors.index.json",
-      "{\"metadata\": {\"total_size\": \(total)}, \"weight_map\": {\n\(entries)}}\n")
-  }
-
-  private static func writeWeights(
-    _ count: Int, isNorm: Bool, _ table: [UInt16], _ state: inout UInt64, to file: FileDescriptor
-  ) throws {
-    var buffer = [UInt16](repeating: 0, count: 1 << 20)
-    var left = count
-    while left > 0 {
-      let batch = min(left, buffer.count)
-      for index in stride(from: 0, to: batch, by: 4) {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        for lane in 0..<min(4, batch - index) {
-          let value = table[Int(truncatingIfNeeded: state >> UInt64(16 * lane)) & 0xFFFF]
-          buffer[index + lane] = isNorm ? 0x3F80 : value
-        }
-      }
-      _ = try buffer.withUnsafeBytes { bytes in
-        try file.writeAll(UnsafeRawBufferPointer(rebasing: bytes[..<(batch * 2)]))
-      }
-      left -= batch
-    }
-  }
-
-  /// 65,536 BF16 values with about a normal distribution of deviation 0.02.
-  private static func normalTable() -> [UInt16] {
-    var state: UInt64 = 0x2545_F491_4F6C_DD1D
-    return (0..<65536).map { _ in
-      var sum: Float = 0
-      for _ in 0..<12 {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        sum += Float(state >> 40) / Float(1 << 24)
-      }
-      return UInt16(((sum - 6) * 0.02).bitPattern >> 16)
-    }
-  }
-
-  private static func write(_ path: String, _ text: String) throws {
-    let file = try FileDescriptor.open(
-      FilePath(path), .writeOnly, options: [.create, .truncate],
-      permissions: [.ownerReadWrite, .groupRead, .otherRead])
+  static func write(_ path: String, _ text: String) throws {
+    let file = try create(path)
     defer { try? file.close() }
     _ = try file.writeAll(Array(text.utf8))
+  }
+
+  static func create(_ path: String) throws -> FileDescriptor {
+    try FileDescriptor.open(
+      FilePath(path), .writeOnly, options: [.create, .truncate],
+      permissions: [.ownerReadWrite, .groupRead, .otherRead])
   }
 }
