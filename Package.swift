@@ -35,7 +35,10 @@ let package = Package(
       sources: ["Formats.swift", "FormatTable.swift"],
       resources: [
         .embedInCode("architectures/architectures.tsv"),
+        .embedInCode("architectures/experts.tsv"),
         .embedInCode("architectures/llama.tsv"),
+        .embedInCode("architectures/llama4.tsv"),
+        .embedInCode("architectures/mixtral.tsv"),
         .embedInCode("architectures/meta-llama.tsv"),
         .embedInCode("checks/archive-keys.tsv"),
         .embedInCode("checks/archive-tensors.tsv"),

@@ -22,10 +22,15 @@ package enum Formats {
   package static func tensorNames(_ name: String) -> [UInt8]? {
     switch name {
     case "llama": PackageResources.llama_tsv
+    case "llama4": PackageResources.llama4_tsv
+    case "mixtral": PackageResources.mixtral_tsv
     case "meta-llama": PackageResources.meta_llama_tsv
     default: nil
     }
   }
+
+  /// `architectures/experts.tsv`: how checkpoints store experts.
+  package static var expertTensors: [UInt8] { PackageResources.experts_tsv }
 
   /// Errors that types explain: `verification/error-bands.tsv`.
   package static var errorBands: [UInt8] { PackageResources.error_bands_tsv }

@@ -37,6 +37,10 @@ extension ModelConfiguration {
     }
     if let theta = rotary.theta { set("rope.freq_base", theta) }
     if let rmsEpsilon { set("attention.layer_norm_rms_epsilon", rmsEpsilon) }
+    if let experts {
+      set("expert_count", experts.count)
+      set("expert_used_count", experts.usedCount)
+    }
     if statesHeadDimension {
       set("attention.key_length", headDimension)
       set("attention.value_length", headDimension)
@@ -44,6 +48,10 @@ extension ModelConfiguration {
     metadata["general.file_type"] = .uint32(0)
     set("vocab_size", vocabularySize)
     set("rope.dimension_count", headDimension)
+    if let experts, chunkedAttention != nil {
+      set("interleave_moe_layer_step", experts.layerStep)
+      set("expert_feed_forward_length", experts.feedForwardLength)
+    }
     return metadata
   }
 

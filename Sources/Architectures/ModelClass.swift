@@ -15,21 +15,50 @@ package struct ModelClass: Hashable, Sendable {
   package var defaultContextLength: Int
   /// `num_key_value_heads` where the configuration does not say; `nil`: all heads.
   package var defaultKeyValueHeadCount: Int?
+  /// `head_dim` where the configuration does not say.
+  package var defaultHeadSize = HeadSize.computed
+  /// `rms_norm_eps` where the configuration does not say.
+  package var defaultEpsilon = 1e-6
+  /// `rope_theta` where the configuration does not say.
+  package var defaultTheta = 10_000.0
+  /// What stands before every name of the language model's tensors.
+  package var prefix = ""
+
+  package enum HeadSize: Hashable, Sendable {
+    /// `hidden_size / num_attention_heads`, written into the archive.
+    case computed
+    /// The same, not written.
+    case unstated
+    case fixed(Int)
+  }
 
   /// All known classes, in the order of the table.
   package static let all: [ModelClass] = FormatTable(
     Formats.architectures, name: "architectures/architectures.tsv",
     columns: [
       "class", "architecture", "tensors", "modelType", "contextLength", "keyValueHeads",
+      "headSize", "rmsEpsilon", "theta", "prefix",
     ]
   ).rows.map { row in
-    guard let context = Int(row["contextLength"]) else {
-      preconditionFailure("architectures.tsv, line \(row.line): no context length")
+    guard let context = Int(row["contextLength"]), let epsilon = Double(row["rmsEpsilon"]),
+      let theta = Double(row["theta"])
+    else { preconditionFailure("architectures.tsv, line \(row.line): no number") }
+    let headSize: HeadSize
+    switch row["headSize"] {
+    case "computed": headSize = .computed
+    case "unstated": headSize = .unstated
+    case let text:
+      guard let size = Int(text) else {
+        preconditionFailure("architectures.tsv, line \(row.line): no head size")
+      }
+      headSize = .fixed(size)
     }
     return ModelClass(
       name: row["class"], architecture: row["architecture"], tensorTable: row["tensors"],
       modelType: row["modelType"], defaultContextLength: context,
-      defaultKeyValueHeadCount: Int(row["keyValueHeads"]))
+      defaultKeyValueHeadCount: Int(row["keyValueHeads"]), defaultHeadSize: headSize,
+      defaultEpsilon: epsilon, defaultTheta: theta,
+      prefix: row["prefix"] == "-" ? "" : row["prefix"])
   }
 
   /// What `params.json` describes: Meta's own files name no class.

@@ -24,6 +24,10 @@ package struct ModelConfiguration: Sendable {
   /// Whether `headDimension` is stated or a default of the model type, not merely computed.
   package var statesHeadDimension: Bool
   package var statesHeadCountKV: Bool
+  /// `nil` for a dense model.
+  package var experts: ExpertConfiguration?
+  /// Of Llama 4; all others rotate in every layer and see everything.
+  package var chunkedAttention: ChunkedAttention?
   /// What the user should know about how the file was read.
   package var notes: [String] = []
 
@@ -45,14 +49,17 @@ package struct ModelConfiguration: Sendable {
       throw FormatError(
         file: file, field: "config", reason: .outOfRange(found: "no object", allowed: "an object"))
     }
-    let root = ConfigurationReader(file: file, object: object)
+    let whole = ConfigurationReader(file: file, object: object)
     self.file = file
-    modelClass = try Self.modelClass(root)
-    try Self.refuseUnsupported(root)
+    modelClass = try Self.modelClass(whole)
+    let root = try Self.languageModel(whole, modelClass)
+    try Self.refuseUnsupported(root, modelClass)
 
     layerCount = try root.requiredCount("num_hidden_layers", in: Self.layerCounts)
     embeddingLength = try root.requiredCount("hidden_size", in: Self.lengths)
-    feedForwardLength = try root.requiredCount("intermediate_size", in: Self.lengths)
+    let isLlama4 = modelClass.architecture == "llama4"
+    feedForwardLength = try root.requiredCount(
+      isLlama4 ? "intermediate_size_mlp" : "intermediate_size", in: Self.lengths)
     headCount = try root.requiredCount("num_attention_heads", in: Self.lengths)
     vocabularySize = try root.requiredCount("vocab_size", in: Self.lengths)
 
@@ -65,13 +72,20 @@ package struct ModelConfiguration: Sendable {
     let statedKV = try root.count("num_key_value_heads", in: Self.lengths)
     if defaults?.defaultKeyValueHeadCount != nil, hasKV, statedKV == nil { defaults = nil }
 
-    guard divides || statedHeadDimension != nil else {
+    var defaultHeadDimension = divides ? embeddingLength / headCount : nil
+    var writesDefault = defaults != nil
+    switch defaults?.defaultHeadSize {
+    case .fixed(let size): defaultHeadDimension = size
+    case .unstated: writesDefault = false
+    case .computed, nil: break
+    }
+    guard let headDimension = statedHeadDimension ?? defaultHeadDimension else {
       throw root.error(
         "num_attention_heads",
         .inconsistent("\(headCount) does not divide hidden_size \(embeddingLength)"))
     }
-    headDimension = statedHeadDimension ?? embeddingLength / headCount
-    statesHeadDimension = statedHeadDimension != nil || defaults != nil
+    self.headDimension = headDimension
+    statesHeadDimension = statedHeadDimension != nil || writesDefault
     guard hasKV || defaults != nil else {
       throw root.error("num_key_value_heads", .missing("\"num_key_value_heads\""))
     }
@@ -84,13 +98,19 @@ package struct ModelConfiguration: Sendable {
       throw root.error("max_position_embeddings", .missing("\"max_position_embeddings\""))
     }
     contextLength = context
-    rmsEpsilon = try root.positive("rms_norm_eps") ?? (defaults == nil ? nil : 1e-6)
+    rmsEpsilon = try root.positive("rms_norm_eps") ?? defaults?.defaultEpsilon
     tiesEmbeddings = try root.flag("tie_word_embeddings") ?? false
     hasAttentionBias = try root.flag("attention_bias") ?? false
     hasMLPBias = try root.flag("mlp_bias") ?? false
     isCausal = try root.flag("is_causal") ?? true
     rotary = try RotaryConfiguration(
-      root, contextLength: contextLength, fillsDefaults: defaults != nil, notes: &notes)
+      root, contextLength: contextLength, defaultTheta: defaults?.defaultTheta, notes: &notes)
+    if isLlama4 {
+      experts = try ExpertConfiguration(llama4: root, layerCount: layerCount)
+      chunkedAttention = try ChunkedAttention(root, layerCount: layerCount)
+    } else if modelClass.tensorTable == "mixtral" {
+      experts = try ExpertConfiguration(mixtral: root, feedForwardLength: feedForwardLength)
+    }
     try checkHeads(root)
   }
 
@@ -135,11 +155,28 @@ package struct ModelConfiguration: Sendable {
     return modelClass
   }
 
+  /// The members of the language model: those of `text_config`, and beside it what that leaves open.
+  private static func languageModel(
+    _ root: ConfigurationReader, _ modelClass: ModelClass
+  ) throws(FormatError) -> ConfigurationReader {
+    guard !modelClass.prefix.isEmpty, var text = try root.object("text_config") else {
+      return root
+    }
+    let ofWhole: Set = ["architectures", "model_type", "text_config", "vision_config"]
+    for (name, value) in root.object.members where !ofWhole.contains(name) && !text.has(name) {
+      text.object.set(name, value)
+    }
+    return text
+  }
+
   /// Members that change what the weights mean in ways that the archive could not say.
-  private static func refuseUnsupported(_ root: ConfigurationReader) throws(FormatError) {
-    for name in [
-      "text_config", "num_local_experts", "num_experts", "n_routed_experts", "draft_vocab_size",
-    ] where root[name] != nil {
+  private static func refuseUnsupported(
+    _ root: ConfigurationReader, _ modelClass: ModelClass
+  ) throws(FormatError) {
+    var refused = ["text_config", "num_experts", "n_routed_experts", "draft_vocab_size"]
+    // A dense class has no experts.
+    if modelClass.tensorTable == "llama" { refused.append("num_local_experts") }
+    for name in refused where root[name] != nil {
       throw root.error(
         name,
         .unsupported(

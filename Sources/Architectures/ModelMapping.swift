@@ -53,10 +53,13 @@ package struct ModelMapping: Sendable {
   ///   - configuration: the checked `config.json`.
   ///   - tensors: the checkpoint's tensors, names unique.
   ///   - files: paths that the tensors' regions refer to, for errors.
+  ///   - allowsNonstock: takes a Llama 4 that llama.cpp would compute differently, and says so in
+  ///     keys of our own.
   /// - Throws: `FormatError` for a name that the architecture does not know, a tensor that is
   ///   missing, a shape that the configuration contradicts, and a type that is not read yet.
   package init(
-    _ configuration: ModelConfiguration, tensors: [TensorDescriptor], files: [String] = []
+    _ configuration: ModelConfiguration, tensors: [TensorDescriptor], files: [String] = [],
+    allowsNonstock: Bool = false
   ) throws(FormatError) {
     let index = TensorRuleIndex(TensorRule.table(configuration.modelClass.tensorTable))
     let matcher = Matcher(configuration: configuration, index: index, files: files)
@@ -65,15 +68,22 @@ package struct ModelMapping: Sendable {
     try matcher.checkComplete(matches)
     architecture = configuration.modelClass.architecture
     metadata = configuration.metadata()
+    metadata.merge(try configuration.nonstockMetadata(isAllowed: allowsNonstock))
     generated = configuration.generatedTensors()
     layerCount = configuration.layerCount
     headCount = configuration.headCount
     headCountKV = configuration.headCountKV
-    expertCount = 0
+    expertCount = configuration.experts?.count ?? 0
     vocabularySize = configuration.vocabularySize
     notes = configuration.notes
-    let skipped = matches.count { $0.rule.presence == .skip }
-    if skipped > 0 { notes.append("left out: \(skipped) tensors that the archive recomputes") }
+    let skipped = matches.filter { $0.rule.presence == .skip }
+    let vision = skipped.count { $0.rule.source.before.hasSuffix("*") }
+    if vision > 0 {
+      notes.append("left out: \(vision) tensors of the vision tower and its projector")
+    }
+    if skipped.count > vision {
+      notes.append("left out: \(skipped.count - vision) tensors that the archive recomputes")
+    }
   }
 }
 
@@ -94,7 +104,7 @@ private struct Matcher {
     var matches: [Match] = []
     var unknown: [TensorDescriptor] = []
     for tensor in tensors {
-      guard let found = index.match(tensor.name) else {
+      guard let found = index.match(languageName(tensor.name)) else {
         unknown.append(tensor)
         continue
       }
@@ -122,6 +132,13 @@ private struct Matcher {
     return matches
   }
 
+  /// The name as a model without other towers has it.
+  private func languageName(_ name: ExactString) -> ExactString {
+    let prefix = configuration.modelClass.prefix
+    guard !prefix.isEmpty, name.string.hasPrefix(prefix) else { return name }
+    return ExactString(String(name.string.dropFirst(prefix.count)))
+  }
+
   func map(_ matches: [Match]) throws(FormatError) -> [MappedTensor] {
     var mapped: [MappedTensor] = []
     var sources: [ExactString: ExactString] = [:]
@@ -133,6 +150,15 @@ private struct Matcher {
           .inconsistent(
             "belongs to layer \(layer), but \(configuration.modelClass.layerCountName) is "
               + "\(configuration.layerCount)"))
+      }
+      guard match.rule.mayBe(inLayer: match.layer ?? 0, configuration) else {
+        let step = configuration.experts?.layerStep ?? 1
+        throw error(
+          tensor,
+          .inconsistent(
+            match.rule.presence == .dense
+              ? "is dense, but its layer has experts (one layer in \(step))"
+              : "belongs to experts, but its layer is dense (experts: one layer in \(step))"))
       }
       let shape = match.rule.shape(configuration)
       guard tensor.shape == shape else {
@@ -163,8 +189,10 @@ private struct Matcher {
       let present = layers[ruleIndex] ?? []
       guard rule.isRequired(configuration) || !present.isEmpty else { continue }
       for layer in 0..<(rule.isPerLayer ? configuration.layerCount : 1)
-      where !present.contains(layer) {
-        missing.append(rule.source.name(layer: layer))
+      where !present.contains(layer) && rule.mayBe(inLayer: layer, configuration) {
+        missing.append(
+          ExactString(
+            configuration.modelClass.prefix + rule.source.name(layer: layer).string))
       }
     }
     guard let first = missing.first else { return }

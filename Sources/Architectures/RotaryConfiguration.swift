@@ -59,13 +59,14 @@ package struct RotaryConfiguration: Hashable, Sendable {
   ///   - root: the configuration.
   ///   - contextLength: stands in for a missing `original_max_position_embeddings` where the
   ///     framework fills defaults.
-  ///   - fillsDefaults: whether the framework's own class reads the file: then a missing theta is
-  ///     the default one, and `original_max_position_embeddings` counts beside `factor` only.
-  ///     Otherwise the one beside `max_position_embeddings` counts, too.
+  ///   - defaultTheta: what the framework's own class takes for a missing theta; then
+  ///     `original_max_position_embeddings` counts beside `factor` only. `nil` where that class does
+  ///     not read the file: then the one beside `max_position_embeddings` counts, too.
   ///   - notes: gets what the user should know.
   /// - Throws: `FormatError` for members that contradict each other or are not read.
   init(
-    _ root: ConfigurationReader, contextLength: Int, fillsDefaults: Bool, notes: inout [String]
+    _ root: ConfigurationReader, contextLength: Int, defaultTheta: Double?,
+    notes: inout [String]
   ) throws(FormatError) {
     let older = try Self.nonEmpty(root, "rope_scaling")
     let newer = try Self.nonEmpty(root, "rope_parameters")
@@ -80,7 +81,7 @@ package struct RotaryConfiguration: Hashable, Sendable {
       throw root.error(
         "rope_theta", .inconsistent("is \(outer), but rope_parameters says \(inner)"))
     }
-    theta = inner ?? outer ?? (fillsDefaults ? Self.defaultTheta : nil)
+    theta = inner ?? outer ?? defaultTheta
     try Self.refusePartialRotation(root)
     guard let parameters else { return }
     try Self.refusePartialRotation(parameters)
@@ -88,7 +89,7 @@ package struct RotaryConfiguration: Hashable, Sendable {
     var original = try parameters.count(Self.originalContextLengthName, in: range)
     if original == nil {
       original =
-        fillsDefaults
+        defaultTheta != nil
         ? contextLength : try root.count(Self.originalContextLengthName, in: range)
     }
     scaling = try Self.scaling(parameters, originalContextLength: original, notes: &notes)
@@ -164,11 +165,12 @@ package struct RotaryConfiguration: Hashable, Sendable {
         lowFrequencyFactor: try parameters.requiredPositive("low_freq_factor"),
         highFrequencyFactor: try parameters.requiredPositive("high_freq_factor"),
         originalContextLength: originalContextLength ?? defaultLlama3ContextLength)
-      guard scaling.highFrequencyFactor > scaling.lowFrequencyFactor else {
+      // Llama 4 Scout has 1 for both: there is nothing between high and low.
+      guard scaling.highFrequencyFactor >= scaling.lowFrequencyFactor else {
         throw parameters.error(
           "high_freq_factor",
           .inconsistent(
-            "\(scaling.highFrequencyFactor) is not above low_freq_factor \(scaling.lowFrequencyFactor)"
+            "\(scaling.highFrequencyFactor) is below low_freq_factor \(scaling.lowFrequencyFactor)"
           ))
       }
       return .llama3(scaling)

@@ -6,6 +6,8 @@ import Tensors
 struct TensorRule: Sendable {
   enum Presence: String {
     case required, untied, attentionBias, mlpBias, skip
+    /// In the layers that have experts; in the others.
+    case experts, dense
   }
 
   /// Text before and after the layer number; `after` is `nil` where there is none.
@@ -56,6 +58,8 @@ struct TensorRule: Sendable {
         case "vocabulary": configuration.vocabularySize
         case "embedding": configuration.embeddingLength
         case "feedForward": configuration.feedForwardLength
+        case "experts": configuration.experts?.count ?? 0
+        case "expertFeedForward": configuration.experts?.feedForwardLength ?? 0
         case "queries": configuration.headCount * configuration.headDimension
         case "keys": configuration.headCountKV * configuration.headDimension
         default: preconditionFailure("unknown size \(name)")
@@ -72,10 +76,20 @@ struct TensorRule: Sendable {
     }
   }
 
+  /// Whether a layer has experts, or none, as this rule says.
+  func mayBe(inLayer layer: Int, _ configuration: ModelConfiguration) -> Bool {
+    let hasExperts = configuration.experts?.areIn(layer: layer) == true
+    return switch presence {
+    case .experts: hasExperts
+    case .dense: !hasExperts
+    default: true
+    }
+  }
+
   /// Whether the model is incomplete without this tensor.
   func isRequired(_ configuration: ModelConfiguration) -> Bool {
     switch presence {
-    case .required: true
+    case .required, .experts, .dense: true
     case .untied: !configuration.tiesEmbeddings
     case .attentionBias: configuration.hasAttentionBias
     case .mlpBias: configuration.hasMLPBias
@@ -89,10 +103,16 @@ struct TensorRuleIndex {
   let rules: [TensorRule]
   private var indices: [TensorRule.Pattern: Int] = [:]
   private var prefixes: [String] = []
+  /// Rules for all names that begin alike.
+  private var wholePrefixes: [(prefix: String, rule: Int)] = []
 
   init(_ rules: [TensorRule]) {
     self.rules = rules
     for (index, rule) in rules.enumerated() {
+      if rule.source.after == nil, rule.source.before.hasSuffix("*") {
+        wholePrefixes.append((String(rule.source.before.dropLast()), index))
+        continue
+      }
       let earlier = indices.updateValue(index, forKey: rule.source)
       precondition(earlier == nil, "two rules for \(rule.source)")
       if rule.isPerLayer, !prefixes.contains(rule.source.before) {
@@ -114,6 +134,9 @@ struct TensorRuleIndex {
       if let index = indices[TensorRule.Pattern(before: prefix, after: after)] {
         return (index, layer)
       }
+    }
+    for (prefix, rule) in wholePrefixes where name.utf8.starts(with: prefix.utf8) {
+      return (rule, nil)
     }
     return nil
   }

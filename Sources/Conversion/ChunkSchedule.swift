@@ -36,11 +36,15 @@ package struct ChunkSchedule: Sendable {
   /// - Parameters:
   ///   - plan: what is cut.
   ///   - weightsPerChunk: the size to aim at; a row that cannot be cut may exceed it.
-  package init(_ plan: ConversionPlan, weightsPerChunk: Int) {
+  ///   - gatheredWeightsPerChunk: the same for rows that the input gathers from many places.
+  package init(_ plan: ConversionPlan, weightsPerChunk: Int, gatheredWeightsPerChunk: Int = 0) {
     var entries: [Entry] = []
     var chunkCount = 0
     var weightLimit = 0
     for (index, tensor) in plan.tensors.enumerated() where tensor.elementCount > 0 {
+      let gathered = min(gatheredWeightsPerChunk, tensor.rowsReadTogether * tensor.columnCount)
+      let weightsPerChunk =
+        tensor.rowsReadTogether > 1 ? max(weightsPerChunk, gathered) : weightsPerChunk
       let columns = Self.columnsPerChunk(tensor, weightsPerChunk)
       var rows = columns < tensor.columnCount ? 1 : max(1, weightsPerChunk / tensor.columnCount)
       // Whole heads make one contiguous read of a permuted tensor.

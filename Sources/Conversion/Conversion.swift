@@ -99,6 +99,8 @@ package struct Conversion: Sendable {
   package var kernels: KernelTable
   package var threadCount: Int
   package var weightsPerChunk: Int
+  /// Of tensors whose rows the input gathers from many places.
+  package var gatheredWeightsPerChunk = 0
   package var allowsNonFinite: Bool
   package var cancellation: CancellationFlag
 
@@ -125,7 +127,8 @@ package struct Conversion: Sendable {
   /// - Throws: `FormatError` about the input, `OutputError`, or `ConversionCancelled`; no output
   ///   file is left then, and an old file of that name is as it was.
   package func run(progress: (@Sendable (ConversionProgress) -> Void)? = nil) throws {
-    let schedule = ChunkSchedule(plan, weightsPerChunk: weightsPerChunk)
+    let schedule = ChunkSchedule(
+      plan, weightsPerChunk: weightsPerChunk, gatheredWeightsPerChunk: gatheredWeightsPerChunk)
     var outputs: [OutputFile] = []
     for output in plan.outputs {
       let file = try OutputFile(output.path)

@@ -4,6 +4,8 @@ import Planning
 package struct MemoryBudget: Sendable {
   package var threadCount: Int
   package var weightsPerChunk: Int
+  /// Of tensors whose rows the input gathers; at least `weightsPerChunk`.
+  package var gatheredWeightsPerChunk: Int
 
   /// The limit is below what the smallest possible run of this plan needs.
   package struct TooSmall: Error, Sendable, CustomStringConvertible {
@@ -20,6 +22,8 @@ package struct MemoryBudget: Sendable {
   /// Thread stacks, allocator slack and the run-time library's own growth, per thread and once.
   static let bytesPerThread = 256 << 10
   static let slack = 4 << 20
+  /// Most bytes of all buffers together that gathering is worth.
+  static let gatheringByteCount = 128 << 20
 
   /// Divides what the limit leaves.
   ///
@@ -50,5 +54,14 @@ package struct MemoryBudget: Sendable {
     }
     threadCount = threads
     weightsPerChunk = weights
+    // Longer runs of a transposed input cost fewer calls, but much memory on many cores.
+    let gathering = plan.tensors.filter { $0.rowsReadTogether > 1 }
+    var gathered = gathering.map { $0.rowsReadTogether * $0.columnCount }.max() ?? 0
+    while gathered > weights,
+      bytes(threads, gathered) > min(limit, used + UInt64(Self.gatheringByteCount))
+    {
+      gathered /= 2
+    }
+    gatheredWeightsPerChunk = max(weights, gathered)
   }
 }

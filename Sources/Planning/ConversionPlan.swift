@@ -34,6 +34,8 @@ public struct ConversionPlan: Sendable {
     public var importance: ExactString?
     /// The type that the recipe asked for, where the row length does not allow it.
     public var fallbackFrom: TensorType?
+    /// Neighbouring rows that the input reads together at the least cost.
+    package var rowsReadTogether = 1
 
     package init(
       name: ExactString, shape: Shape, source: Source, sourceName: ExactString?,

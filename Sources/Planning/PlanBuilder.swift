@@ -159,11 +159,15 @@ struct PlanBuilder {
       throw failure(
         tensor, .outOfRange(found: "\(tensor.shape)", allowed: "whole blocks of \(type.name)"))
     }
-    return ConversionPlan.Tensor(
+    var planned = ConversionPlan.Tensor(
       name: tensor.name, shape: tensor.shape, source: tensor.source, sourceName: tensor.sourceName,
       sourceType: tensor.storedType, type: type, transform: tensor.transform, byteCount: byteCount,
       output: recipe.keepsSplit ? tensor.part : 0, importance: entry,
       fallbackFrom: assignment.fallbackFrom)
+    if case .input(let index) = tensor.source {
+      planned.rowsReadTogether = model.source.rowsReadTogether(model.source.tensors[index])
+    }
+    return planned
   }
 
   /// One line for all tensors that the importance matrix does not cover.

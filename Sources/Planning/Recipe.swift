@@ -38,6 +38,8 @@ public struct Recipe: Sendable {
 
   public var allowsRequantizing = false
   public var allowsNonFinite = false
+  /// Takes a Llama 4 that llama.cpp would compute differently.
+  public var allowsNonstock = false
   /// Adds `ingot.*` keys that say what the archive was made from.
   public var hasProvenance = true
 

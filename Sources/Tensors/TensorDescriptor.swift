@@ -67,6 +67,9 @@ public protocol TensorSource: Sendable {
   /// Hints that a range of `tensor` will be read soon.
   func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int)
 
+  /// Neighbouring rows of `tensor` that are cheapest to read together.
+  func rowsReadTogether(_ tensor: TensorDescriptor) -> Int
+
   /// Most bytes that `read` holds beside the buffers of its callers.
   func heldByteLimit(threadCount: Int) -> Int
 
@@ -76,5 +79,6 @@ public protocol TensorSource: Sendable {
 
 extension TensorSource {
   public func heldByteLimit(threadCount: Int) -> Int { 0 }
+  public func rowsReadTogether(_ tensor: TensorDescriptor) -> Int { 1 }
   public func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {}
 }

@@ -105,6 +105,12 @@ struct ConvertCommand: ParsableCommand {
   @Flag(help: "Accept NaN and infinite weights.")
   var allowNonfinite = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Write a Llama 4 whose attention llama.cpp would compute differently.",
+      discussion: "The archive then says so in ingot.attention.* keys, which only ingot reads."))
+  var allowNonstock = false
+
   @Flag(help: "Leave out the ingot.* keys: the file is then the reference tools', byte for byte.")
   var noProvenance = false
 
@@ -187,6 +193,7 @@ struct ConvertCommand: ParsableCommand {
       recipe.keepsSplit = keepSplit
       recipe.allowsRequantizing = allowRequantize
       recipe.allowsNonFinite = allowNonfinite
+      recipe.allowsNonstock = allowNonstock
       recipe.hasProvenance = !noProvenance
       return recipe
     }

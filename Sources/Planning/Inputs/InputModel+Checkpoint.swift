@@ -19,8 +19,10 @@ extension InputModel {
       let directory = try CheckpointDirectory(path)
       let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
       let weights = try dequantizedSource(directory, folder: directory.path)
+      let source: any TensorSource =
+        configuration.experts == nil ? weights.source : try ExpertStacks(weights.source)
       try self.init(
-        weights.source, folder: directory.path, cardFolder: directory.path,
+        source, folder: directory.path, cardFolder: directory.path,
         configuration: configuration, notes: directory.notes + weights.notes, path: path,
         recipe: recipe)
     }
@@ -34,7 +36,8 @@ extension InputModel {
     configuration: ModelConfiguration, notes directoryNotes: [String], path: String, recipe: Recipe
   ) throws {
     let mapping = try ModelMapping(
-      configuration, tensors: weights.tensors, files: weights.files)
+      configuration, tensors: weights.tensors, files: weights.files,
+      allowsNonstock: recipe.allowsNonstock)
     var tokenizerOptions = TokenizerOptions(architecture: mapping.architecture)
     tokenizerOptions.vocabularySize = mapping.vocabularySize
     tokenizerOptions.preTokenizer = recipe.preTokenizer
@@ -43,7 +46,7 @@ extension InputModel {
 
     let general = try generalMetadata(
       directory: cardFolder, architecture: mapping.architecture, modelName: recipe.modelName,
-      parameterCounts: ParameterCounts(dense: mapping.elementCount))
+      parameterCounts: mapping.parameterCounts)
 
     var metadata = general.entries
     metadata.merge(mapping.metadata)
@@ -76,6 +79,21 @@ extension InputModel {
     self.folder = folder
     partCount = 1
     notes = directoryNotes + mapping.notes + general.notes + tokenizer.notes
+  }
+}
+
+extension ModelMapping {
+  /// What the reference counts for the size label: experts are tensors that stack them.
+  fileprivate var parameterCounts: ParameterCounts {
+    guard expertCount > 0 else { return ParameterCounts(dense: elementCount) }
+    var counts = ParameterCounts(
+      total: elementCount, shared: 0, perExpert: 0, expertCount: expertCount)
+    for tensor in tensors where tensor.shape.rank == 3 {
+      counts.perExpert += tensor.source.elementCount / tensor.shape.dimensions[0]
+      counts.shared -= tensor.source.elementCount
+    }
+    counts.shared += elementCount
+    return counts
   }
 }
 
