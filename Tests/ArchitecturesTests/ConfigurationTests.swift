@@ -114,7 +114,7 @@ private let faults: [(changes: [String: String], field: String)] = [
     "rope_scaling.low_freq_factor"
   ),
   (
-    ["rope_scaling": "{\(llama3.replacing(":4.0", with: ":1.0"))}"],
+    ["rope_scaling": "{\(llama3.replacing(":4.0", with: ":0.5"))}"],
     "rope_scaling.high_freq_factor"
   ),
   (
