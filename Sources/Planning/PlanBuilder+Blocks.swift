@@ -36,7 +36,7 @@ extension PlanBuilder {
       }
     }
     for (type, count) in counts.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-      notes.append("\(count) of them are carried over bit for bit, in blocks of \(type)")
+      notes.append("not dequantized after all: \(count) tensors keep their blocks, as \(type)")
     }
   }
 }

@@ -94,7 +94,9 @@ def make(kind, make_module, quantization):
     tensors["model.embed_tokens.weight"] = embedding.to(torch.bfloat16)
     for norm in ["model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"]:
         tensors[f"{norm}.weight"] = torch.ones(HIDDEN, dtype=torch.bfloat16)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors",
+        metadata={"quantization_config": json.dumps(quantization)})
     config = json.loads((fixtures / "models" / "llama3" / "config.json").read_text())
     config |= {
         "hidden_size": HIDDEN, "intermediate_size": FORWARD, "num_attention_heads": HEADS,

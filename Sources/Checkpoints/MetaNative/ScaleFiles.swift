@@ -30,7 +30,8 @@ struct ScaleFiles {
     if let missing = expected.first(where: { !ranks.contains($0) }) {
       throw FormatError(
         file: folder, field: Self.name(missing),
-        reason: .missing("the scales of shard \(missing): \(ranks.count) of \(shardCount) are there"),
+        reason: .missing(
+          "the scales of shard \(missing): \(ranks.count) of \(shardCount) are there"),
         advice: "download the checkpoint again")
     }
     guard last < shardCount else {

@@ -9,9 +9,8 @@ package struct BlockScale: Hashable, Sendable {
 }
 
 extension QuantizedSource {
-  /// The GGML type whose blocks a tensor is stored in; `nil` where it has to be decoded.
-  ///
-  /// - Parameter position: index into `tensors`.
+  /// The GGML type whose blocks the tensor at a position is stored in; `nil` where it has to be
+  /// decoded.
   package func blockType(at position: Int) -> TensorType? { blocks(at: position)?.type }
 
   private func blocks(at position: Int) -> CarriedBlocks? {
@@ -24,7 +23,7 @@ extension QuantizedSource {
 
   /// The same source with the blocks of some tensors in place of their weights.
   ///
-  /// - Parameter positions: indices into `tensors` that `blockType` knows.
+  /// - Precondition: `blockType` knows all positions.
   package func carryingBlocks(at positions: [Int]) -> QuantizedSource {
     var result = self
     for position in positions {

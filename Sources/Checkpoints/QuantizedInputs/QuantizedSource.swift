@@ -173,9 +173,10 @@ package struct QuantizedSource: TensorSource {
   /// Buffers of each thread, and the slabs of transposed weights.
   package func heldByteLimit(threadCount: Int) -> Int {
     let hasSlabs = contents.values.contains { if case .transposed = $0 { true } else { false } }
-    let scratch = contents.values.map {
-      if case .rows(let weight) = $0 { weight.scratchByteCount } else { 0 }
-    }.max() ?? 0
+    let scratch =
+      contents.values.map {
+        if case .rows(let weight) = $0 { weight.scratchByteCount } else { 0 }
+      }.max() ?? 0
     return threadCount
       * (scratch + (hasSlabs ? Self.slabScratchByteCount : Self.tileWeightCount * 16))
       + (hasSlabs ? Self.cacheByteLimit : 0) + source.heldByteLimit(threadCount: threadCount)
