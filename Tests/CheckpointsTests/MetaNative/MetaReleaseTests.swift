@@ -156,7 +156,7 @@ private struct DamagedRelease {
     ("\"group_size\": 32", "\"bits\": 4", "missing a length"),
     ("\"quantization_args\": {", "\"quantization_args\": 4, \"a\": {", "an object"),
     ("\"quantization_args\": {", "\"other\": {", "lora_args"),
-    ("\"rank\": 4", "\"rank\": 5", "attention.wk.adaptor.A.weight"),
+    ("\"rank\": 4", "\"rank\": 5", "adaptor.A.weight"),
     ("\"rank\": 4", "\"rank\": 0", "lora_args.rank"),
     ("\"rank\": 4", "\"rank\": 1000000", "lora_args.rank"),
     ("\"scale\": 2.0", "\"scale\": 1e999", "lora_args.scale"),
