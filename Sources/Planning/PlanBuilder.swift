@@ -65,6 +65,11 @@ struct PlanBuilder {
     self.version = version
     isCopy = recipe.isCopy
     mix = isCopy ? nil : try .named(recipe.type, pure: recipe.isPure)
+    if isCopy, !model.isArchive, !model.tensors.contains(where: { $0.blockType != nil }) {
+      throw UsageError(
+        "--type copy needs an archive as input, or a release in MXFP4 or NVFP4; for another "
+          + "checkpoint choose a type")
+    }
     if recipe.keepsSplit, model.partCount == 1 {
       throw UsageError("--keep-split needs a split archive as input")
     }
