@@ -90,15 +90,17 @@ extension ModelConfiguration {
     }
   }
 
-  /// Members of models that are more than a dense Llama in floating point.
+  /// Members of models that are more than a dense Llama.
+  ///
+  /// How the weights of one are quantized is the business of whoever reads them.
   private static func refuseUnsupportedMeta(_ root: ConfigurationReader) throws(FormatError) {
-    for name in ["quantization_args", "lora_args", "moe", "moe_args", "vision_model"]
+    for name in ["moe", "moe_args", "vision_model"]
     where root[name] != nil {
       throw root.error(
         name,
         .unsupported(
           found: ConfigurationReader.text(root[name] ?? .null),
-          allowed: "none: dense text models in floating point"))
+          allowed: "none: dense text models"))
     }
     for name in ["vision_chunk_size", "vision_num_cross_attention_layers"] {
       guard let value = root[name], value.int ?? 1 > 0 else { continue }

@@ -86,8 +86,15 @@ extension PlanBuilder {
     } else {
       var byteCounts: [TensorType: Int] = [:]
       for tensor in plan.tensors { byteCounts[tensor.type, default: 0] += tensor.byteCount }
-      let stored = metadata["general.file_type"]?.int.flatMap { UInt32(exactly: $0) }
-      fileType = stored ?? Planning.fileType(holdingMostOf: byteCounts)
+      // A checkpoint states none. If it is a quantized release, its blocks name the archive.
+      let stored =
+        model.isArchive
+        ? metadata["general.file_type"]?.int.flatMap { UInt32(exactly: $0) } : nil
+      let blocks = byteCounts.filter { $0.key.isBlockType }
+      fileType =
+        stored
+        ?? Planning.fileType(
+          holdingMostOf: model.isArchive || blocks.isEmpty ? byteCounts : blocks)
     }
     metadata.setLast("general.quantization_version", .uint32(Self.quantizationVersion))
     metadata.setLast("general.file_type", .uint32(fileType))

@@ -23,12 +23,12 @@ package func makePlan(
     case .archive: try InputModel(archive: checkpoint, recipe: recipe)
     case .directory, .safetensors, .pytorch: try InputModel(checkpoint: checkpoint, recipe: recipe)
     }
-  let builder = try PlanBuilder(model: model, recipe: recipe, output: output, version: version)
+  var builder = try PlanBuilder(model: model, recipe: recipe, output: output, version: version)
   let (plan, metadata) = try builder.build()
   return (
     plan,
     PlannedInputs(
-      source: model.source, importance: builder.importance?.entries ?? [:],
+      source: builder.model.source, importance: builder.importance?.entries ?? [:],
       allowsNonFinite: recipe.allowsNonFinite, files: builder.inputFiles, metadata: metadata)
   )
 }
@@ -47,7 +47,8 @@ private func checkHeldFiles(checkpoint: String, recipe: Recipe, memoryLimit: UIn
 
 /// Turns an input and a recipe into a plan.
 struct PlanBuilder {
-  let model: InputModel
+  /// Changed by `carryBlocks` only.
+  var model: InputModel
   let recipe: Recipe
   let output: String
   let version: String
@@ -64,8 +65,10 @@ struct PlanBuilder {
     self.version = version
     isCopy = recipe.isCopy
     mix = isCopy ? nil : try .named(recipe.type, pure: recipe.isPure)
-    if isCopy, !model.isArchive {
-      throw UsageError("--type copy needs an archive as input; for a checkpoint choose a type")
+    if isCopy, !model.isArchive, !model.tensors.contains(where: { $0.blockType != nil }) {
+      throw UsageError(
+        "--type copy needs an archive as input, or a release in MXFP4 or NVFP4; for another "
+          + "checkpoint choose a type")
     }
     if recipe.keepsSplit, model.partCount == 1 {
       throw UsageError("--keep-split needs a split archive as input")
@@ -94,19 +97,19 @@ struct PlanBuilder {
   }
 
   /// - Returns: the plan, and the archive's metadata.
-  func build() throws -> (plan: ConversionPlan, metadata: Metadata) {
-    let order = outputOrder()
+  mutating func build() throws -> (plan: ConversionPlan, metadata: Metadata) {
     let typed = model.tensors.map { ($0.name, $0.shape, $0.keptType) as TypedTensor }
     // A copy asks no rules, so any mix will do.
     let rules = mix ?? StockMix.all[0]
-    let assignments = try assignTypes(
+    var assignments = try assignTypes(
       rules, options: options, facts: model.facts, tensors: typed,
-      order: recipe.keepsSplit ? order : nil)
+      order: recipe.keepsSplit ? outputOrder() : nil)
     var notes = model.notes
     notes += try ineffectiveOptions(rules, options: options, tensors: typed)
     notes += optionsWithoutEffect()
+    try carryBlocks(&assignments, &notes)
 
-    let tensors = try order.map { index in
+    let tensors = try outputOrder().map { index in
       try planTensor(model.tensors[index], assignments[index], notes: &notes)
     }
     noteMissingImportance(tensors, &notes)

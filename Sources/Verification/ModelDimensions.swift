@@ -105,6 +105,7 @@ struct ModelDimensions {
     case "values": keyHeads[layer] * valueLength
     case "feedForward": feedForward[layer]
     case "experts": expertCount
+    case "one": 1
     case "rotaryPairs": rotaryDimensions / 2
     default: preconditionFailure("formats/checks has no word \(word)")
     }

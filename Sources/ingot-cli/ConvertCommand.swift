@@ -29,7 +29,7 @@ struct ConvertCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A stock mix (\(Converter.mixNames.joined(separator: ", "))), with --pure any tensor type, "
-        + "or 'copy'.", valueName: "type"),
+        + "or 'copy': the types that the input has.", valueName: "type"),
     completion: .list(Converter.mixNames))
   var type = "Q4_K_M"
 

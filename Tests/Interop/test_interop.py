@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,40 @@ class InteropTests(unittest.TestCase):
                         name, mix, "--no-provenance", "--imatrix", imatrix, suffix="-imatrix")
                     theirs = self.quantized_by_peer(name, mix, "--imatrix", imatrix)
                     self.assertIsNone(first_difference(ours, theirs))
+
+    def test_blocks_of_nvfp4_releases_equal_the_reference_byte_for_byte(self):
+        for kind in ["modelopt", "compressed"]:
+            with self.subTest(release=kind):
+                release = self.block_release(kind)
+                converted = self.work / f"{kind}-converted.gguf"
+                run(sys.executable, ROOT / "Tests/Interop/reference_convert.py", "llama-bpe", release, converted,
+                    "bf16")
+                theirs = self.work / f"{kind}-reference.gguf"
+                run("llama-quantize", converted, theirs, "COPY")
+                self.assertIsNone(first_difference(self.copied(kind, release), theirs))
+
+    def test_llama_cpp_computes_the_logits_of_carried_blocks(self):
+        for kind in ["modelopt", "compressed", "mxfp4"]:
+            with self.subTest(release=kind):
+                release = self.block_release(kind)
+                plain = self.work / f"{kind}-f32.gguf"
+                run(INGOT, "convert", release, "-o", plain, "--type", "F32", "--progress", "none")
+                a, b = Session(self.copied(kind, release)).logits, Session(plain).logits
+                # The archive's program quantizes activations to eight bits before it multiplies blocks.
+                self.assertLess(np.abs(a - b).max(), 0.02 * np.abs(b).max())
+
+    def block_release(self, kind):
+        release = self.work / kind
+        if not release.exists():
+            shutil.copytree(ROOT / "Fixtures/golden/carried-blocks" / kind, release)
+            for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]:
+                shutil.copy(MODELS / "llama3" / name, release / name)
+        return release
+
+    def copied(self, kind, release):
+        target = self.work / f"{kind}-ours.gguf"
+        run(INGOT, "convert", release, "-o", target, "--type", "copy", "--no-provenance", "--progress", "none")
+        return target
 
     def test_only_our_own_keys_differ_with_provenance(self):
         ours = gguf.GGUFReader(self.converted("llama3", "Q4_K_M", suffix="-provenance"))

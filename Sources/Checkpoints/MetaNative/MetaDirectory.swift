@@ -19,8 +19,14 @@ package struct MetaDirectory: TensorSource {
   private let shards: [any TensorSource]
   private let joins: [ExactString: ShardJoin]
 
-  package var files: [String] { shards.flatMap(\.files) }
-  package var fileByteCounts: [UInt64] { shards.flatMap(\.fileByteCounts) }
+  /// Those with the weights in the order of their ranks, then those with scales.
+  package var files: [String] { Self.firstOnes(shards.map(\.files)) }
+  package var fileByteCounts: [UInt64] { Self.firstOnes(shards.map(\.fileByteCounts)) }
+
+  private static func firstOnes<Value>(_ lists: [[Value]]) -> [Value] {
+    lists.flatMap { $0.prefix(1) } + lists.flatMap { $0.dropFirst() }
+  }
+
   package var parametersFile: String { DirectoryListing.join(path, Self.parametersName) }
 
   /// The directory with Meta's files that a path names, itself or by one of its shards.
@@ -65,15 +71,50 @@ package struct MetaDirectory: TensorSource {
     }
     var notes: [String] = []
     var shards: [any TensorSource] = []
-    for name in names {
+    let scaleFiles = try ScaleFiles(among: present, shardCount: names.count, folder: folder)
+    let parameters = DirectoryListing.join(folder, Self.parametersName)
+    let quantization = try MetaQuantization.read(parameters)
+    guard quantization == nil || names.count == 1 else {
+      throw FormatError(
+        file: parameters, field: "quantization_args",
+        reason: .unsupported(found: "\(names.count) shards", allowed: "1, as Meta released"))
+    }
+    for (rank, name) in names.enumerated() {
       let file = try PyTorchFile(DirectoryListing.join(folder, name))
       notes += file.notes.map { "\(printable(name, limit: 120)): \($0)" }
-      shards.append(file)
+      if let quantization {
+        let source = try QuantizedSource(
+          file,
+          QuantizationConfiguration(
+            file: parameters, methodName: MetaQuantization.schemes[0],
+            method: .metaInt4(quantization)))
+        notes += source.notes
+        shards.append(source)
+      } else if !scaleFiles.names.isEmpty {
+        let path = DirectoryListing.join(folder, scaleFiles.names[rank])
+        let source = try QuantizedSource(
+          ScaledShard(file, scales: PyTorchFile(path), rank: rank),
+          QuantizationConfiguration(
+            file: path, methodName: scaleFiles.names[rank], method: .metaFP8))
+        notes += source.notes
+        shards.append(source)
+      } else {
+        try Self.refuseLoneCodes(file, rank: rank)
+        shards.append(file)
+      }
     }
     try self.init(shards: shards, path: folder, notes: notes)
   }
 
-  /// Joins shards that are open already, each of one file.
+  /// Weights in eight bits mean nothing without the file of their scales.
+  private static func refuseLoneCodes(_ file: PyTorchFile, rank: Int) throws(FormatError) {
+    guard let tensor = file.tensors.first(where: { $0.type == .f8_E4M3 }) else { return }
+    throw file.error(
+      tensor, .missing("fp8_scales_\(rank).pt, which has the scales of its codes"),
+      advice: "download all files of the model")
+  }
+
+  /// Joins shards that are open already; the weights of each are in its first file.
   package init(shards: [any TensorSource], path: String, notes: [String] = []) throws(FormatError) {
     self.path = path
     self.shards = shards
@@ -100,6 +141,10 @@ package struct MetaDirectory: TensorSource {
 
   package func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {
     joins[tensor.name]?.prefetch(shards, at: byteOffset, byteCount: byteCount)
+  }
+
+  package func heldByteLimit(threadCount: Int) -> Int {
+    shards.reduce(0) { $0 + $1.heldByteLimit(threadCount: threadCount) }
   }
 
   package func checkUnchanged() throws(FormatError) {

@@ -34,13 +34,15 @@ struct QuantizedAssembly {
     case .bitsAndBytes: try assembleBitsAndBytes()
     case .mxfp4: try assembleMXFP4()
     case .modelOpt: try assembleModelOpt()
+    case .metaFP8: try assembleMetaFP8()
+    case .metaInt4(let quantization): try assembleMetaInt4(quantization)
     }
     guard !weights.isEmpty else {
       throw FormatError(
-        file: configuration.file, field: "quantization_config",
+        file: configuration.file, field: configuration.field,
         reason: .inconsistent(
           "says \(printable(configuration.methodName, limit: 40)), but no tensor is stored so"),
-        advice: "if the weights are plain, remove quantization_config from the file")
+        advice: "if the weights are plain, remove \(configuration.field) from the file")
     }
     hideActivationScales()
   }

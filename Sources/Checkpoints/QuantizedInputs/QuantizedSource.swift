@@ -23,15 +23,16 @@ package func dequantizedSource(
 /// `tensors` has the plain names and shapes; `read` decodes what it is asked for and keeps no more
 /// than a few slabs. Wraps any source: only its descriptors and `read` are used.
 package struct QuantizedSource: TensorSource {
-  private enum Content: Sendable {
+  enum Content: Sendable {
     case plain
     case rows(any QuantizedWeight)
     case transposed(TransposedWeight, cacheID: Int)
+    case blocks(CarriedBlocks)
   }
 
-  private let source: any TensorSource
-  package let tensors: [TensorDescriptor]
-  private let contents: [ExactString: Content]
+  let source: any TensorSource
+  package internal(set) var tensors: [TensorDescriptor]
+  var contents: [ExactString: Content]
   private let cache = SlabCache(byteLimit: Self.cacheByteLimit)
   /// What was decoded and what was left out, for the user.
   package let notes: [String]
@@ -97,10 +98,15 @@ package struct QuantizedSource: TensorSource {
     case .transposed(let weight, let cacheID):
       let range = Self.elements(of: weight.logical, byteOffset, buffer)
       try readSlabs(weight, cacheID, range, into: buffer)
+    case .blocks(let blocks):
+      let range = Self.elements(of: blocks.logical, byteOffset, buffer)
+      try blocks.read(blocks: range, from: source, into: buffer)
     }
   }
 
-  /// - Precondition: the range lies inside the tensor and has whole elements.
+  /// Elements, or blocks of them.
+  ///
+  /// - Precondition: the range lies inside the tensor and has whole elements or blocks.
   private static func elements(
     of tensor: TensorDescriptor, _ byteOffset: Int, _ buffer: UnsafeMutableRawBufferPointer
   ) -> Range<Int> {
@@ -151,6 +157,11 @@ package struct QuantizedSource: TensorSource {
       source.prefetch(
         codes, at: byteOffset / logical.bytesPerRow * rowBytes,
         byteCount: byteCount.dividedUp(by: logical.bytesPerRow) * rowBytes)
+    case .blocks(let blocks):
+      let size = blocks.type.bytesPerBlock
+      source.prefetch(
+        blocks.codes, at: byteOffset / size * blocks.codeByteCount,
+        byteCount: byteCount.dividedUp(by: size) * blocks.codeByteCount)
     case .transposed(let weight, _):
       // Every row lies all over the codes.
       if byteOffset == 0 {
@@ -162,7 +173,12 @@ package struct QuantizedSource: TensorSource {
   /// Buffers of each thread, and the slabs of transposed weights.
   package func heldByteLimit(threadCount: Int) -> Int {
     let hasSlabs = contents.values.contains { if case .transposed = $0 { true } else { false } }
-    return threadCount * (hasSlabs ? Self.slabScratchByteCount : Self.tileWeightCount * 16)
+    let scratch =
+      contents.values.map {
+        if case .rows(let weight) = $0 { weight.scratchByteCount } else { 0 }
+      }.max() ?? 0
+    return threadCount
+      * (scratch + (hasSlabs ? Self.slabScratchByteCount : Self.tileWeightCount * 16))
       + (hasSlabs ? Self.cacheByteLimit : 0) + source.heldByteLimit(threadCount: threadCount)
   }
 

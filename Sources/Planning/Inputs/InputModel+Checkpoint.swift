@@ -55,13 +55,18 @@ extension InputModel {
     source = weights
     let positions = Dictionary(
       uniqueKeysWithValues: source.tensors.enumerated().map { ($1.name, $0) })
+    let quantized = weights as? QuantizedSource
     tensors =
       mapping.tensors.compactMap { tensor in
         positions[tensor.source.name].map { position in
-          Tensor(
+          let blockType = quantized?.blockType(at: position).flatMap {
+            Self.hasPlace(forScalesOf: tensor.name, $0) ? $0 : nil
+          }
+          return Tensor(
             name: tensor.name, shape: tensor.shape, source: .input(position),
-            sourceName: tensor.source.name, storedType: tensor.source.type, keptType: .f32,
-            transform: tensor.transform)
+            sourceName: tensor.source.name, storedType: tensor.source.type,
+            keptType: recipe.isCopy ? Self.copiedType(tensor, blockType) : .f32,
+            blockType: blockType, transform: tensor.transform)
         }
       }
       + mapping.generated.enumerated().map { index, tensor in
@@ -79,6 +84,17 @@ extension InputModel {
     self.folder = folder
     partCount = 1
     notes = directoryNotes + mapping.notes + general.notes + tokenizer.notes
+  }
+
+  /// Programs look rows of the embedding up without regard to a scale beside it.
+  private static func hasPlace(forScalesOf name: ExactString, _ type: TensorType) -> Bool {
+    type != .nvfp4 || name != "token_embd.weight"
+  }
+
+  /// What `--type copy` writes: matrices as they are, everything else in F32 as programs expect.
+  private static func copiedType(_ tensor: MappedTensor, _ blockType: TensorType?) -> TensorType {
+    guard tensor.shape.rank > 1 else { return .f32 }
+    return blockType ?? (tensor.source.type == .f64 ? .f32 : tensor.source.type)
   }
 }
 

@@ -13,8 +13,11 @@ struct InputModel: Sendable {
     var sourceName: ExactString?
     /// As the input stores it.
     var storedType: TensorType
-    /// What the tensor keeps where it is not quantized: of a checkpoint F32, of an archive its own.
+    /// What the tensor keeps where it is not quantized: of an archive its own type, of a checkpoint
+    /// F32, and with `--type copy` the checkpoint's.
     var keptType: TensorType
+    /// The type whose blocks a quantized release stores; `nil` where it has to be decoded.
+    var blockType: TensorType?
     var transform: RowTransform
     /// Which file of a split archive holds it.
     var part = 0

@@ -22,12 +22,15 @@ extension ForwardPass {
     if type == .f32 {
       let bytes = UnsafeMutableRawBufferPointer(start: target, count: byteCount)
       try model.source.read(tensor, at: offset, into: bytes)
-      return
+    } else {
+      let bytes = UnsafeMutableRawBufferPointer(rebasing: buffers.stored[..<byteCount])
+      try model.source.read(tensor, at: offset, into: bytes)
+      guard let blocks = bytes.baseAddress else { return }
+      kernels.dequantize(type, blocks: blocks, weightCount: count, into: target)
     }
-    let bytes = UnsafeMutableRawBufferPointer(rebasing: buffers.stored[..<byteCount])
-    try model.source.read(tensor, at: offset, into: bytes)
-    guard let blocks = bytes.baseAddress else { return }
-    kernels.dequantize(type, blocks: blocks, weightCount: count, into: target)
+    if let scale = model.scales[tensor.name] {
+      for index in 0..<count { target[index] *= scale }
+    }
   }
 
   /// `output = input · Wᵀ`, or added to it, for some rows of a weight matrix.

@@ -27,9 +27,10 @@ extension ReferenceModel {
         names[.layer(layer, weight)] = "blk.\(layer).\(weight.archiveName)"
       }
     }
+    let beside = try ArchiveScales(archive, names)
     try self.init(
       source: archive, path: path, dimensions: dimensions, rotary: rotary, names: names,
-      ignored: [Self.factorsName]
+      ignored: beside.names.union([Self.factorsName]), scales: beside.values
     ) { role in
       switch role {
       case .output: false

@@ -12,6 +12,8 @@ package struct ReferenceModel: Sendable {
   package let weights: [WeightRole: TensorDescriptor]
   package let dimensions: ForwardDimensions
   package let rotary: RotaryFrequencies
+  /// What multiplies every weight of a tensor, beside its own scales; 1 where nothing is stated.
+  package let scales: [ExactString: Float]
 
   /// Takes what a road found, when every tensor is there and has the shape that the sizes give.
   ///
@@ -22,12 +24,13 @@ package struct ReferenceModel: Sendable {
   ///   - rotary: for `headDimension`.
   ///   - names: name of each role; a role without a name does not exist on this road.
   ///   - ignored: names that may be there and mean nothing to the forward pass.
+  ///   - scales: what multiplies some tensors, by their names.
   ///   - required: roles that have to be there; all others may be absent.
   /// - Throws: `FormatError` that names the tensor.
   init(
     source: any TensorSource, path: String, dimensions: ForwardDimensions,
     rotary: RotaryFrequencies, names: [WeightRole: String], ignored: Set<ExactString>,
-    required: (WeightRole) -> Bool
+    scales: [ExactString: Float] = [:], required: (WeightRole) -> Bool
   ) throws(FormatError) {
     var roles: [ExactString: WeightRole] = [:]
     for (role, name) in names { roles[ExactString(name)] = role }
@@ -79,6 +82,7 @@ package struct ReferenceModel: Sendable {
     self.weights = weights
     self.dimensions = dimensions
     self.rotary = rotary
+    self.scales = scales
   }
 
   /// The matrix of logits: the output's own, or the embedding where the two are tied.

@@ -1,5 +1,6 @@
 import ByteIO
 import Quantizers
+import ReferenceModel
 import Tensors
 
 /// Some rows of a tensor, whole heads where rows are permuted; never of two experts.
@@ -64,8 +65,8 @@ struct BlockFaults: Sendable {
 
 /// One thread's buffers and the comparison of one chunk.
 final class ComparisonWorker {
-  private let reference: any TensorSource
-  private let candidate: any TensorSource
+  private let reference: ReferenceModel
+  private let candidate: ReferenceModel
   private let kernels: KernelTable
   private var bytes: [UInt8] = []
   /// Weights of the candidate.
@@ -77,7 +78,7 @@ final class ComparisonWorker {
   private var restored: [Float] = []
   private var uniform: [Float] = []
 
-  init(reference: any TensorSource, candidate: any TensorSource, kernels: KernelTable) {
+  init(reference: ReferenceModel, candidate: ReferenceModel, kernels: KernelTable) {
     self.reference = reference
     self.candidate = candidate
     self.kernels = kernels
@@ -134,7 +135,7 @@ final class ComparisonWorker {
   }
 
   private func read(
-    _ tensor: TensorDescriptor, _ source: any TensorSource, _ rows: Range<Int>, columns: Int,
+    _ tensor: TensorDescriptor, _ model: ReferenceModel, _ rows: Range<Int>, columns: Int,
     into weights: inout [Float]
   ) throws {
     let count = rows.count * columns
@@ -147,7 +148,7 @@ final class ComparisonWorker {
     bytes.withUnsafeMutableBytes { bytes in
       let target = UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount])
       do throws(FormatError) {
-        try source.read(tensor, at: offset, into: target)
+        try model.source.read(tensor, at: offset, into: target)
       } catch {
         failure = error
         return
@@ -160,6 +161,9 @@ final class ComparisonWorker {
       }
     }
     if let failure { throw failure }
+    if let scale = model.scales[tensor.name] {
+      for index in 0..<count { weights[index] *= scale }
+    }
   }
 
   /// Compares one of the rows that were read.

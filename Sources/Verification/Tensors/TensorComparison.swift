@@ -85,7 +85,7 @@ package struct TensorComparison: Sendable {
 
   private func makeWorker() -> ComparisonWorker {
     ComparisonWorker(
-      reference: reference.source, candidate: candidate.source, kernels: kernels)
+      reference: reference, candidate: candidate, kernels: kernels)
   }
 
   // MARK: Judgement

@@ -50,8 +50,12 @@ struct Release {
 
   /// A golden without the results.
   init(_ golden: String) throws {
-    let file = try SafetensorsFile(
-      Fixtures.path("golden/quantized-inputs/\(golden).safetensors"))
+    try self.init(path: "golden/quantized-inputs/\(golden).safetensors")
+  }
+
+  /// A file below `Fixtures`, without results.
+  init(path: String) throws {
+    let file = try SafetensorsFile(Fixtures.path(path))
     configuration = file.header.metadata.first { $0.key == "quantization_config" }?.value ?? ""
     tensors = []
     for tensor in file.tensors where !tensor.name.string.hasPrefix(QuantizedGolden.prefix) {

@@ -16,6 +16,9 @@ package struct QuantizationConfiguration: Sendable {
     case bitsAndBytes
     case mxfp4
     case modelOpt
+    /// Meta's own releases: `fp8_scales_N.pt`, and `quantization_args` of `params.json`.
+    case metaFP8
+    case metaInt4(MetaQuantization)
   }
 
   struct GPTQ: Sendable {
@@ -55,10 +58,16 @@ package struct QuantizationConfiguration: Sendable {
     return QuantizationConfiguration(file: other, methodName: "modelopt", method: .modelOpt)
   }
 
-  private init(file: String, methodName: String, method: Method) {
+  /// For releases that do not state their method in `quantization_config`.
+  init(file: String, methodName: String, method: Method) {
     self.file = file
     self.methodName = methodName
     self.method = method
+  }
+
+  /// What states the method, for errors.
+  var field: String {
+    if case .metaInt4 = method { "quantization_args" } else { "quantization_config" }
   }
 
   /// - Parameters:

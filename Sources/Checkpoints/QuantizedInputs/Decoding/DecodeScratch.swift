@@ -20,6 +20,11 @@ struct ScratchBuffer: ~Copyable {
     return start.bindMemory(to: Float.self, capacity: max(1, count))
   }
 
+  mutating func doubles(_ count: Int) -> UnsafeMutablePointer<Double> {
+    _ = bytes(count * 8)
+    return start.bindMemory(to: Double.self, capacity: max(1, count))
+  }
+
   deinit { start.deallocate() }
 }
 
@@ -35,6 +40,11 @@ struct DecodeScratch: ~Copyable {
   var groups = ScratchBuffer()
   /// Decoded weights before they are rounded to the delivered type.
   var weights = ScratchBuffer()
+  /// One row before it is rounded.
+  var sums = ScratchBuffer()
+  /// Both matrices of an adaptor.
+  var a = ScratchBuffer()
+  var b = ScratchBuffer()
 }
 
 extension TensorType {

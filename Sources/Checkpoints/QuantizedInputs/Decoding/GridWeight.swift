@@ -20,7 +20,7 @@ struct GridWeight: QuantizedWeight {
 
   /// Numbers that stand for zero, one per scale.
   enum ZeroPoints: Sendable {
-    /// Bytes in the shape of the scales.
+    /// Signed bytes, or floats, in the shape of the scales.
     case plain(TensorDescriptor)
     /// Packed along the rows: one word holds those of several rows, one per column of the grid.
     case packedRows(TensorDescriptor, bits: Int)
@@ -121,11 +121,16 @@ struct GridWeight: QuantizedWeight {
     let zeros = scratch.zeroPoints.floats(count)
     switch zeroPoints {
     case .plain(let tensor):
-      let stored = scratch.stored.bytes(count)
+      let width = tensor.type.bytesPerBlock
+      let stored = scratch.stored.bytes(count * width)
       try source.read(
-        tensor, at: gridRows.lowerBound * scales.columnCount + gridColumns.lowerBound,
+        tensor, at: (gridRows.lowerBound * scales.columnCount + gridColumns.lowerBound) * width,
         into: stored)
-      for index in 0..<count { zeros[index] = Float(Int8(bitPattern: stored[index])) }
+      if tensor.type == .i8 {
+        for index in 0..<count { zeros[index] = Float(Int8(bitPattern: stored[index])) }
+      } else {
+        tensor.type.loadScales(UnsafeRawBufferPointer(stored), count: count, into: zeros)
+      }
     case .packedRows(let tensor, let bits):
       let firstWord = gridRows.lowerBound * bits / 32
       let wordRows = firstWord..<(gridRows.upperBound * bits).dividedUp(by: 32)

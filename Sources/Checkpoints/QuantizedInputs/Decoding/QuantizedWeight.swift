@@ -9,6 +9,8 @@ protocol QuantizedWeight: Sendable {
   var summary: String { get }
   /// The tensor whose bytes hold the codes.
   var codes: TensorDescriptor { get }
+  /// Bytes that decoding takes beside the tile and its codes.
+  var scratchByteCount: Int { get }
 
   /// Decodes whole rows, or a part of one row.
   ///
@@ -23,6 +25,10 @@ protocol QuantizedWeight: Sendable {
     rows: Range<Int>, columns: Range<Int>, from source: any TensorSource,
     _ scratch: inout DecodeScratch, into weights: UnsafeMutablePointer<Float>
   ) throws(FormatError)
+}
+
+extension QuantizedWeight {
+  var scratchByteCount: Int { 0 }
 }
 
 /// Rows of columns: the shapes of a weight and of everything that lies beside it.

@@ -40,7 +40,7 @@ extension QuantizedAssembly {
     add(weight, at: position, beside: [scaleName])
   }
 
-  private func fp8Weight(
+  func fp8Weight(
     _ tensor: TensorDescriptor, _ scale: TensorDescriptor,
     _ blockSize: (height: Int, width: Int)?
   ) throws(FormatError) -> GridWeight {
