@@ -33,8 +33,8 @@ package enum MetaParameters {
       }
       left.append(name)
     }
-    return left.isEmpty
-      ? [] : ["params.json: \(left.joined(separator: ", ")) is passed over, no weight depends on it"]
+    let names = left.joined(separator: ", ")
+    return left.isEmpty ? [] : ["params.json: passed over, as no weight depends on it: \(names)"]
   }
 
   /// The scaling that the file states itself, in place of the generation's.
@@ -46,8 +46,9 @@ package enum MetaParameters {
     let highFrequencyFactor = try root.positive("rope_high_freq_factor")
     guard factor != nil || highFrequencyFactor != nil else { return rotary }
     guard case .llama3(var scaling) = rotary.scaling else {
-      // Without `use_scaled_rope` the reference does not look at them.
-      return rotary
+      throw root.error(
+        factor != nil ? "rope_scaling_factor" : "rope_high_freq_factor",
+        .inconsistent("says how the rotation is scaled, use_scaled_rope that it is not"))
     }
     scaling.factor = factor ?? scaling.factor
     scaling.highFrequencyFactor = highFrequencyFactor ?? scaling.highFrequencyFactor

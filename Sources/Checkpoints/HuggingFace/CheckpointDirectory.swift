@@ -36,7 +36,7 @@ package struct CheckpointDirectory: TensorSource {
     let name = filePath.lastComponent?.string ?? path
     if AdapterFiles.isOne(name) { throw AdapterFiles.error(path) }
     let named = WeightFormat.allCases.first { $0.suffixes.contains { name.hasSuffix($0) } }
-    let format = try WeightFormat(file: path, named: named ?? .safetensors)
+    let format = try WeightFormat(file: path, named: named)
     guard DirectoryListing.exists(DirectoryListing.join(folder, "config.json")) else {
       throw FormatError(
         file: folder, field: "config.json", reason: .missing("config.json beside the weights"))

@@ -62,7 +62,8 @@ struct ShardComparison {
     if first.layout == second.layout {
       var areAllKnown = true
       for (index, (one, other)) in zip(first.parts, second.parts).enumerated() {
-        let isEqual = try areEqual(Part(shard: index, tensor: one), Part(shard: index, tensor: other))
+        let isEqual = try areEqual(
+          Part(shard: index, tensor: one), Part(shard: index, tensor: other))
         if isEqual == false { return false }
         areAllKnown = areAllKnown && isEqual == true
         if first.layout == .copied { break }
