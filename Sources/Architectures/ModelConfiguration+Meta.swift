@@ -35,13 +35,14 @@ extension ModelConfiguration {
     }
     let root = ConfigurationReader(file: file, object: object)
     try Self.refuseUnsupportedMeta(root)
+    notes += try MetaParameters.check(root)
     self.file = file
     modelClass = .meta
     layerCount = try root.requiredCount("n_layers", in: Self.layerCounts)
     embeddingLength = try root.requiredCount("dim", in: Self.lengths)
     headCount = try root.requiredCount("n_heads", in: Self.lengths)
     let statedKV = try root.count("n_kv_heads", in: Self.lengths)
-    headCountKV = statedKV ?? headCount
+    headCountKV = (statedKV ?? headCount) / MetaParameters.repeatedHeadCount(statedKV, tensors)
     guard embeddingLength % headCount == 0, embeddingLength / headCount % 2 == 0 else {
       throw root.error(
         "n_heads",
@@ -52,6 +53,11 @@ extension ModelConfiguration {
         "n_kv_heads", .inconsistent("\(headCountKV) does not divide n_heads \(headCount)"))
     }
     headDimension = embeddingLength / headCount
+    if let stated = try root.count("head_dim", in: Self.lengths), stated != headDimension {
+      throw root.error(
+        "head_dim",
+        .unsupported(found: "\(stated)", allowed: "dim / n_heads, which is \(headDimension)"))
+    }
     let epsilon = try root.requiredPositive("norm_eps")
     rmsEpsilon = epsilon
     // Written as for a published configuration of the same model.
@@ -66,10 +72,10 @@ extension ModelConfiguration {
       usesScaledRotation: try root.flag("use_scaled_rope") ?? false, theta: theta,
       embeddingLength: embeddingLength, layerCount: layerCount,
       statesHeadCountKV: statedKV != nil, epsilon: epsilon)
-    rotary = generation.rotary(theta: theta)
+    rotary = try MetaParameters.scaling(root, of: generation.rotary(theta: theta))
     contextLength = generation.contextLength
 
-    vocabularySize = try Self.vocabularySize(root, tensors)
+    vocabularySize = try Self.vocabularySize(root, tensors, embeddingLength: embeddingLength)
     tiesEmbeddings = !tensors.contains { $0.name == "output.weight" }
     feedForwardLength = try Self.feedForwardLength(root, embeddingLength)
     try checkFeedForward(root, tensors)
@@ -83,8 +89,9 @@ extension ModelConfiguration {
       var text =
         "params.json does not state the context length: \(contextLength) of "
         + "\(generation.rawValue) is taken"
-      if let factor = generation.scalingFactor {
-        text += ", with rotation scaled by \(Int(factor)) from 8192"
+      if case .llama3(let scaling) = rotary.scaling {
+        let factor = scaling.factor
+        text += ", with rotation scaled by \(MetaParameters.text(factor)) from 8192"
       }
       notes.append(text)
     }
@@ -111,7 +118,7 @@ extension ModelConfiguration {
 
   /// Rows of the embedding, with which a stated size has to agree; −1 says nothing.
   private static func vocabularySize(
-    _ root: ConfigurationReader, _ tensors: [TensorDescriptor]
+    _ root: ConfigurationReader, _ tensors: [TensorDescriptor], embeddingLength: Int
   ) throws(FormatError) -> Int {
     let name = "tok_embeddings.weight"
     guard let embedding = tensors.first(where: { $0.name == ExactString(name) }) else {
@@ -123,10 +130,18 @@ extension ModelConfiguration {
       throw root.error(
         name, .outOfRange(found: "shape \(embedding.shape)", allowed: "[vocabulary, dim]"))
     }
+    guard embedding.columnCount == embeddingLength else {
+      throw root.error(
+        "dim",
+        .inconsistent("is \(embeddingLength), but rows of \(name) have \(embedding.columnCount)"),
+        advice: MetaParameters.shardAdvice(
+          found: embedding.columnCount, wanted: embeddingLength, tensors))
+    }
     if root["vocab_size"]?.int == -1 { return rows }
     if let stated = try root.count("vocab_size", in: lengths), stated != rows {
       throw root.error(
-        "vocab_size", .inconsistent("is \(stated), but \(name) has \(rows) rows"))
+        "vocab_size", .inconsistent("is \(stated), but \(name) has \(rows) rows"),
+        advice: MetaParameters.shardAdvice(found: rows, wanted: stated, tensors))
     }
     return rows
   }
@@ -162,7 +177,8 @@ extension ModelConfiguration {
       "multiple_of",
       .inconsistent(
         "dim, multiple_of and ffn_dim_multiplier give a feed-forward length of "
-          + "\(feedForwardLength), but \(name) has \(rows) rows"))
+          + "\(feedForwardLength), but \(name) has \(rows) rows"),
+      advice: MetaParameters.shardAdvice(found: rows, wanted: feedForwardLength, tensors))
   }
 
   /// A `config.json` beside Meta's files has to be of the same model.

@@ -75,6 +75,18 @@ public struct FileCursor: Sendable {
     return bytes
   }
 
+  /// Reads up to the next line feed, which is passed over.
+  ///
+  /// - Returns: `nil`, with nothing read, when there is none behind at most `limit` bytes.
+  package mutating func readLine(limit: Int, _ field: String) throws(FormatError) -> [UInt8]? {
+    let available = Int(min(bytesLeft, UInt64(limit) + 1))
+    let start = try fill(available, field)
+    let line = window[start..<(start + available)].prefix { $0 != UInt8(ascii: "\n") }
+    guard line.count < available else { return nil }
+    offset += UInt64(line.count) + 1
+    return Array(line)
+  }
+
   public mutating func skip(_ count: UInt64, _ field: String) throws(FormatError) {
     try require(count, field)
     offset += count

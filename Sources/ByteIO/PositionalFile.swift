@@ -112,6 +112,7 @@ public final class PositionalFile: Sendable {
     throws(FormatError) -> [UInt8]
   {
     let file = try PositionalFile(path)
+    try file.refuseGitPointer()
     guard file.byteCount <= limit else {
       throw FormatError(
         file: path, field: field,

@@ -31,17 +31,18 @@ public struct Inspection: Sendable {
       for (key, value) in file.header.metadata { metadata[key] = .string(value) }
       self.metadata = metadata
       tensors = file.tensors
-      notes = []
+      notes = [AdapterFiles.note(file: path, tensors: file.tensors)].compactMap { $0 }
     case .pytorch:
       let file = try PyTorchFile(path)
       format = "PyTorch \(file.form)"
       files = file.files
       metadata = Metadata()
       tensors = file.tensors
-      notes = file.notes
+      notes =
+        file.notes + [AdapterFiles.note(file: path, tensors: file.tensors)].compactMap { $0 }
     case .directory:
       if let folder = try MetaDirectory.folder(of: path) {
-        let directory = try MetaDirectory(folder)
+        let directory = try MetaDirectory(folder, readsData: false)
         format = "Meta directory"
         files = directory.files
         metadata = Metadata()

@@ -26,7 +26,9 @@ struct TokenizerDirectory {
   /// Opens a file of the directory; `nil` when it is not there.
   func open(_ name: String) throws(FormatError) -> PositionalFile? {
     do {
-      return try PositionalFile(file(name))
+      let file = try PositionalFile(file(name))
+      try file.refuseGitPointer()
+      return file
     } catch {
       guard case .fileNotFound = error.reason else { throw error }
       return nil

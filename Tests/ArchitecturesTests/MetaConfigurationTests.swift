@@ -157,13 +157,89 @@ func feedForwardLengthsAreThoseOfTheReleases(
   ("ffn_dim_multiplier", "1e30"), ("ffn_dim_multiplier", "1e-9"), ("norm_eps", "0"),
   ("norm_eps", "1e999"), ("norm_eps", ""), ("rope_theta", "-5"), ("vocab_size", "47"),
   ("vocab_size", "-2"), ("vocab_size", "\"48\""), ("use_scaled_rope", "1"),
-  ("moe_args", "{}"), ("vision_chunk_size", "560"),
+  ("moe_args", "{}"), ("vision_chunk_size", "560"), ("head_dim", "32"),
+  ("sliding_window", "4096"), ("use_qk_norm", "true"), ("hidden_dim", "192"),
+  ("rope_scaling_factor", "8"), ("rope_high_freq_factor", "4"), ("unheard_of", "\"x\""),
 ])
 func refusesParametersThatContradictOrMean(_ member: String, _ value: String) throws {
   let error = #expect(throws: FormatError.self) { try Parameters.parse([member: value]) }
   let message = "\(try #require(error))"
   #expect(message.contains("params.json"))
   #expect(!message.contains("\n"))
+}
+
+@Test func membersAreThoseOfThePage() throws {
+  let rows = try MarkdownTable(
+    page: "meta-native.md", columns: ["member of `params.json`", "allowed"]
+  ).rows
+  let names = Set(
+    rows.flatMap { row in
+      (row["member of `params.json`"] ?? "").split(separator: "`").map(String.init)
+        .filter { !$0.contains(",") && !$0.contains(" ") }
+    })
+  for name in MetaParameters.used + MetaParameters.passedOver {
+    #expect(names.contains(name), "\(name)")
+  }
+}
+
+@Test func statedScalingTakesThePlaceOfTheGenerations() throws {
+  let changes = [
+    "use_scaled_rope": "true", "rope_scaling_factor": "16", "rope_high_freq_factor": "2.5",
+  ]
+  guard case .llama3(let scaling) = try Parameters.parse(changes).rotary.scaling else {
+    Issue.record("no scaling")
+    return
+  }
+  #expect(scaling.factor == 16 && scaling.highFrequencyFactor == 2.5)
+  for wrong in [["rope_scaling_factor": "0.5"], ["rope_high_freq_factor": "1"]] {
+    #expect(throws: FormatError.self) { try Parameters.parse(changes.merging(wrong) { $1 }) }
+  }
+}
+
+@Test func settingsThatNoWeightDependsOnArePassedOver() throws {
+  let plain = try Parameters.parse()
+  let quiet = try Parameters.parse(["moe": "null", "use_qk_norm": "false", "head_dim": "16"])
+  #expect(quiet.notes == plain.notes)
+  let configuration = try Parameters.parse(["max_seq_len": "4096", "max_batch_size": "32"])
+  #expect(configuration.contextLength == plain.contextLength)
+  #expect(configuration.notes.count == plain.notes.count + 1)
+  #expect(configuration.notes.contains { $0.contains("max_batch_size, max_seq_len") })
+}
+
+/// Tensors joined from `shardCount` files, of which keys come from fewer.
+private func joined(_ shapes: [(String, [Int], Int)]) -> [TensorDescriptor] {
+  shapes.map { name, shape, regionCount in
+    TensorDescriptor(
+      name: ExactString(name), shape: Shape(shape), type: .f16,
+      regions: (0..<regionCount).map { .init(file: $0, fileOffset: 0, byteCount: 2) })
+  }
+}
+
+/// Four shards of two key heads: the file counts two, or one per shard.
+@Test func headsThatShardsRepeatCountOnce() throws {
+  let tensors = joined([
+    ("layers.0.attention.wq.weight", [64, 64], 4), ("layers.0.attention.wk.weight", [32, 64], 2),
+    ("layers.0.feed_forward.w1.weight", [192, 64], 4), ("tok_embeddings.weight", [48, 64], 4),
+    ("output.weight", [48, 64], 4),
+  ])
+  for stated in ["2", "4"] {
+    #expect(try Parameters.parse(["n_kv_heads": stated], tensors: tensors).headCountKV == 2)
+  }
+}
+
+@Test func sizesThatAreShortByWholeShardsSaySo() throws {
+  func advice(_ feedForward: Int, _ shardCount: Int, _ changes: [String: String] = [:]) -> String {
+    let tensors = joined([
+      ("layers.0.feed_forward.w1.weight", [feedForward, 64], shardCount),
+      ("tok_embeddings.weight", [48, 64], 1),
+    ])
+    return (#expect(throws: FormatError.self) { try Parameters.parse(changes, tensors: tensors) })
+      .map { "\($0)" } ?? ""
+  }
+  #expect(advice(96, 1).contains("1 shard was found, and the sizes are those of 2"))
+  #expect(advice(144, 3).contains("3 shards were found, and the sizes are those of 4"))
+  #expect(!advice(100, 1).contains("found, and"))
+  #expect(!advice(384, 1).contains("found, and"))
 }
 
 /// However a byte is changed: a configuration or a `FormatError`, never a crash.

@@ -215,3 +215,32 @@ func refusesBadIndex(_ text: String) throws {
   folder.makeFolder("model.safetensors")
   #expect("\(try #require(failure(folder.path)))".contains("a regular file"))
 }
+
+/// Parts that the hub's library leaves beside or far from the files.
+@Test(arguments: [
+  ("model", ".cache/huggingface/download/abc.def.incomplete"),
+  ("model/original/mp16", ".cache/huggingface/download/original/mp16/abc.def.incomplete"),
+])
+func findsUnfinishedDownloadsInTheFoldersCache(_ folder: String, _ part: String) throws {
+  let hub = TemporaryFolder()
+  hub.write(folder + "/config.json", "{}")
+  func message() throws -> String {
+    "\(try #require(throws: FormatError.self) { try CheckpointDirectory(hub.file(folder)) })"
+  }
+  #expect(try !message().contains("is not finished"))
+  hub.write("model/" + part, [UInt8]())
+  #expect(try message().contains("is not finished"))
+}
+
+@Test func findsUnfinishedDownloadsInTheHubsCache() throws {
+  let hub = TemporaryFolder()
+  let snapshot = "models--x--y/snapshots/0123"
+  hub.write(snapshot + "/config.json", "{}")
+  hub.write("models--x--y/blobs/0123.incomplete", [UInt8]())
+  for (path, says) in [
+    (snapshot, "the download is not finished"), ("models--x--y", "name one of the folders"),
+  ] {
+    let error = #expect(throws: FormatError.self) { try CheckpointDirectory(hub.file(path)) }
+    #expect("\(try #require(error))".contains(says))
+  }
+}

@@ -19,6 +19,25 @@ private func threadSeconds() -> Double {
   return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
+/// Bytes that `body`, which stays on its thread, reads from files; `nil` where the system does not
+/// count them.
+package func byteCountRead(_ body: () throws -> Void) rethrows -> Int? {
+  let start = threadReadCount()
+  try body()
+  guard let start, let end = threadReadCount() else { return nil }
+  return end - start
+}
+
+/// `rchar` of this thread, less than what reading it adds.
+private func threadReadCount() -> Int? {
+  guard let file = fopen("/proc/thread-self/io", "r") else { return nil }
+  defer { fclose(file) }
+  var buffer = [UInt8](repeating: 0, count: 256)
+  let count = fread(&buffer, 1, buffer.count, file)
+  let lines = String(decoding: buffer[..<count], as: UTF8.self).split(separator: "\n")
+  return lines.first { $0.hasPrefix("rchar: ") }.flatMap { Int($0.dropFirst(7)) }
+}
+
 extension rusage {
   /// Processor time of a process that has ended, in seconds.
   var processorSeconds: Double {

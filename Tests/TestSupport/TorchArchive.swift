@@ -7,6 +7,8 @@ package enum TorchArchive {
     package var shape: [Int]
     /// Row-major, little-endian.
     package var bytes: [UInt8]
+    /// Whether the bytes are one element that stands for all.
+    package var isExpanded = false
 
     package init(name: String, storage: String, shape: [Int], bytes: [UInt8]) {
       self.name = name
@@ -17,11 +19,14 @@ package enum TorchArchive {
   }
 
   package static func bytes(_ tensors: [Tensor]) -> [UInt8] {
-    var entries = [
-      ("archive/data.pkl", pickle(tensors)), ("archive/byteorder", Array("little".utf8)),
-    ]
-    for (index, tensor) in tensors.enumerated() {
-      entries.append(("archive/data/\(index)", tensor.bytes))
+    bytes(pickle: pickle(tensors), records: tensors.map(\.bytes))
+  }
+
+  /// The archive around any pickle, with records 0, 1, 2, ….
+  package static func bytes(pickle: [UInt8], records: [[UInt8]] = []) -> [UInt8] {
+    var entries = [("archive/data.pkl", pickle), ("archive/byteorder", Array("little".utf8))]
+    for (index, record) in records.enumerated() {
+      entries.append(("archive/data/\(index)", record))
     }
     entries.append(("archive/version", Array("3\n".utf8)))
     return zip(entries)
@@ -35,11 +40,12 @@ package enum TorchArchive {
     for (index, tensor) in tensors.enumerated() {
       var strides: [Int] = []
       for dimension in tensor.shape.indices {
-        strides.append(tensor.shape[(dimension + 1)...].reduce(1, *))
+        strides.append(tensor.isExpanded ? 0 : tensor.shape[(dimension + 1)...].reduce(1, *))
       }
       bytes += text(tensor.name) + global("torch._utils", "_rebuild_tensor_v2")
       bytes += Array("((".utf8) + text("storage") + global("torch", tensor.storage)
-      bytes += text("\(index)") + text("cpu") + integer(tensor.shape.reduce(1, *))
+      bytes += text("\(index)") + text("cpu")
+      bytes += integer(tensor.isExpanded ? 1 : tensor.shape.reduce(1, *))
       bytes += Array("tQ".utf8) + integer(0) + tuple(tensor.shape) + tuple(strides)
       bytes += [0x89] + dictionary + Array("tR".utf8)
     }

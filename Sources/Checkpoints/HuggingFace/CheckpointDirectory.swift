@@ -35,7 +35,8 @@ package struct CheckpointDirectory: TensorSource {
     let folder = parent.isEmpty ? "." : parent
     let name = filePath.lastComponent?.string ?? path
     if AdapterFiles.isOne(name) { throw AdapterFiles.error(path) }
-    let format = try WeightFormat(file: path)
+    let named = WeightFormat.allCases.first { $0.suffixes.contains { name.hasSuffix($0) } }
+    let format = try WeightFormat(file: path, named: named)
     guard DirectoryListing.exists(DirectoryListing.join(folder, "config.json")) else {
       throw FormatError(
         file: folder, field: "config.json", reason: .missing("config.json beside the weights"))
@@ -56,12 +57,21 @@ package struct CheckpointDirectory: TensorSource {
     var shardOfTensor: [ExactString: Int] = [:]
     for (index, name) in weightFiles.names.enumerated() {
       let shard: any TensorSource
-      switch weightFiles.format {
-      case .safetensors: shard = try SafetensorsFile(DirectoryListing.join(folder, name))
+      let path = DirectoryListing.join(folder, name)
+      let shown = printable(name, limit: 120)
+      let format = try WeightFormat(file: path, named: weightFiles.format)
+      if format != weightFiles.format {
+        notes.append("\(shown) is a file of the other format: read as \(format.rawValue)")
+      }
+      switch format {
+      case .safetensors: shard = try SafetensorsFile(path)
       case .pytorch:
-        let file = try PyTorchFile(DirectoryListing.join(folder, name))
-        notes += file.notes.map { "\(printable(name, limit: 120)): \($0)" }
+        let file = try PyTorchFile(path)
+        notes += file.notes.map { "\(shown): \($0)" }
         shard = file
+      }
+      if shard.tensors.contains(where: { AdapterFiles.isTensor($0.name) }) {
+        throw AdapterFiles.error(path)
       }
       for var tensor in shard.tensors.sorted(by: { $0.name < $1.name }) {
         if let earlier = shardOfTensor.updateValue(index, forKey: tensor.name) {

@@ -1,5 +1,6 @@
 import ByteIO
 import StrictJSON
+import Tensors
 
 /// Which files of a directory hold the checkpoint's weights.
 ///
@@ -144,7 +145,7 @@ struct WeightFiles {
       throw FormatError(
         file: folder, field: "shards",
         reason: .missing("shard \(gap) of \(total); \(numbers.count) of \(total) are there"),
-        advice: unfinishedAdvice(present))
+        advice: UnfinishedDownload.advice(folder, present: present))
     }
     return shards.map(\.0)
   }
@@ -161,13 +162,9 @@ struct WeightFiles {
         reason: .missing(
           isLink
             ? "the file that this link points to" : "this shard, which \(format.indexName) names"),
-        advice: unfinishedAdvice(present + (isLink ? [".incomplete"] : [])))
+        advice: UnfinishedDownload.advice(
+          folder, present: present + (isLink ? [".incomplete"] : [])))
     }
-  }
-
-  private static func unfinishedAdvice(_ present: [String]) -> String? {
-    present.contains { $0.hasSuffix(".incomplete") }
-      ? "the download is not finished" : "download the checkpoint again"
   }
 
   private static func nothingUsable(folder: String, present: [String]) -> FormatError {
@@ -175,7 +172,7 @@ struct WeightFiles {
     let candidates = candidates(present)
     let found =
       candidates
-      + present.filter { name in [".gguf", ".incomplete"].contains { name.hasSuffix($0) } }
+      + present.filter { $0.hasSuffix(".gguf") || UnfinishedDownload.wholeName(of: $0) != nil }
     let what = found.isEmpty ? "none" : printable(found.joined(separator: ", "), limit: 200)
     let wanted = WeightFormat.allCases.map { format in
       let (prefix, suffix) = format.shardAffixes
@@ -185,8 +182,13 @@ struct WeightFiles {
     if candidates.count == 1, found.count == 1 {
       advice =
         "to use it, name the file itself: \(printable(DirectoryListing.join(folder, found[0])))"
-    } else if present.contains(where: { $0.hasSuffix(".incomplete") }) {
-      advice = unfinishedAdvice(present)
+    } else if UnfinishedDownload.isIn(folder, present: present) {
+      advice = UnfinishedDownload.advice(folder, present: present)
+    } else if let inside = MetaDirectory.foldersInside(folder, present: present).first {
+      let path = printable(DirectoryListing.join(folder, inside))
+      advice = "Meta's own files are inside: to use them, name \(path)"
+    } else if present.contains("snapshots"), present.contains("blobs") {
+      advice = "this is a cache of a hub: name one of the folders in its snapshots"
     }
     return FormatError(
       file: folder, field: "weights",
@@ -196,9 +198,25 @@ struct WeightFiles {
 }
 
 /// Files of an adapter (LoRA): differences to a model that is somewhere else.
-enum AdapterFiles {
+package enum AdapterFiles {
   static func isOne(_ name: String) -> Bool {
     name == "adapter_config.json" || name.hasPrefix("adapter_model.")
+  }
+
+  /// Whether a tensor is half of a difference: `….q_proj.lora_A.weight`, `….lora_B.default.weight`.
+  static func isTensor(_ name: ExactString) -> Bool {
+    name.string.split(separator: ".").contains { marks.contains($0) }
+  }
+
+  private static let marks: [Substring] = [
+    "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B",
+  ]
+
+  /// For those who look at one: what it is.
+  package static func note(file: String, tensors: [TensorDescriptor]) -> String? {
+    let name = file.split(separator: "/").last.map(String.init) ?? file
+    guard isOne(name) || tensors.contains(where: { isTensor($0.name) }) else { return nil }
+    return "an adapter (LoRA): differences to a base model, into which they have to be merged"
   }
 
   static func error(_ path: String) -> FormatError {

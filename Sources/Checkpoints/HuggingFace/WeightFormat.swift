@@ -46,12 +46,13 @@ package enum WeightFormat: String, CaseIterable, Sendable {
     }
   }
 
-  /// The family of a file by its content, and where that is damaged by its name.
-  init(file path: String) throws(FormatError) {
+  /// The family of a file by its content, and where that is damaged the one of its name.
+  init(file path: String, named: WeightFormat?) throws(FormatError) {
     let file = try PositionalFile(path)
     let magic = try file.read(
       at: 0, count: Int(min(UInt64(Self.magicByteCount), file.byteCount)), field: "magic")
-    let named = Self.allCases.first { $0.suffixes.contains { path.hasSuffix($0) } }
-    self = Self(magic: magic) ?? named ?? .safetensors
+    // The length before a damaged safetensors header may look like a pickle, but not like a ZIP.
+    let isTold = named != .safetensors || PyTorchForm(magic: magic) == .zip
+    self = (isTold ? Self(magic: magic) : nil) ?? named ?? .safetensors
   }
 }

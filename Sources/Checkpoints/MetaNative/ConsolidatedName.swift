@@ -5,7 +5,7 @@ struct ConsolidatedName {
   let rank: Int
 
   private static let prefix = "consolidated."
-  private static let suffix = ".pth"
+  static let suffix = ".pth"
   /// The largest releases have 16.
   static let countLimit = 1024
 
@@ -47,10 +47,22 @@ struct ConsolidatedName {
           file: folder, field: "shards",
           reason: .missing(
             "shard \(rank): \(byRank.count) are there, numbered up to \(last)"),
-          advice: "download the checkpoint again")
+          advice: UnfinishedDownload.advice(folder, present: present))
       }
       names.append(name)
     }
+    if let part = present.first(where: { unfinished($0).map { $0 > last } ?? false }) {
+      throw FormatError(
+        file: folder, field: "shards",
+        reason: .missing("shard \(last + 1): of it there is only \(printable(part, limit: 120))"),
+        advice: UnfinishedDownload.advice(folder, present: present))
+    }
     return names
+  }
+
+  /// The rank of a shard that is not downloaded completely.
+  private static func unfinished(_ name: String) -> Int? {
+    guard let whole = UnfinishedDownload.wholeName(of: name) else { return nil }
+    return ConsolidatedName(whole)?.rank
   }
 }

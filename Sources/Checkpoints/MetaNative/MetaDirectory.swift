@@ -6,7 +6,9 @@ import Tensors
 /// `params.json`.
 ///
 /// Tensors keep Meta's names and come in the order of their bytes; each is joined from its shards
-/// while it is read. Source: formats/meta-native.md
+/// while it is read.
+///
+/// Source: formats/meta-native.md
 package struct MetaDirectory: TensorSource {
   /// Name of the file with the model's sizes.
   package static let parametersName = "params.json"
@@ -16,6 +18,8 @@ package struct MetaDirectory: TensorSource {
   /// What the user should know about how the directory was read.
   package let notes: [String]
   package let tensors: [TensorDescriptor]
+  private static let outputName: ExactString = "output.weight"
+
   private let shards: [any TensorSource]
   private let joins: [ExactString: ShardJoin]
 
@@ -45,22 +49,57 @@ package struct MetaDirectory: TensorSource {
     else { return nil }
     let parent = filePath.removingLastComponent().string
     let folder = parent.isEmpty ? "." : parent
-    let isBeside = DirectoryListing.exists(DirectoryListing.join(folder, parametersName))
-    return isBeside ? folder : nil
+    // Beside a configuration of Hugging Face alone it is a file of theirs under a name of Meta's.
+    func isBeside(_ name: String) -> Bool {
+      DirectoryListing.exists(DirectoryListing.join(folder, name))
+    }
+    return isBeside(parametersName) || !isBeside("config.json") ? folder : nil
   }
 
-  /// Where the model's card and name are: hubs keep Meta's files in `original/` inside the model.
+  /// Where the model's card and name are: hubs keep Meta's files in `original/` inside the model,
+  /// and those of several shard counts in `original/mp8/` and `original/mp16/`.
   package static func cardFolder(of folder: String) -> String {
-    let path = FilePath(folder)
-    guard path.lastComponent?.string == "original" else { return folder }
+    var path = FilePath(folder)
+    if let name = path.lastComponent?.string, isShardCountFolder(name),
+      path.removingLastComponent().lastComponent?.string == originalName
+    {
+      path.removeLastComponent()
+    }
+    guard path.lastComponent?.string == originalName else { return folder }
     let parent = path.removingLastComponent().string
     return parent.isEmpty ? "." : parent
   }
 
+  private static let originalName = "original"
+
+  /// `mp8`, `mp16`.
+  private static func isShardCountFolder(_ name: String) -> Bool {
+    name.hasPrefix("mp") && name.utf8.count > 2 && Int(name.dropFirst(2)) != nil
+  }
+
+  /// Folders inside `folder` that hold Meta's files, as hubs lay them out.
+  static func foldersInside(_ folder: String, present: [String]) -> [String] {
+    var found: [String] = []
+    func look(_ name: String) {
+      let names = (try? DirectoryListing.names(in: DirectoryListing.join(folder, name))) ?? []
+      if names.contains(where: { ConsolidatedName($0) != nil }) { found.append(name) }
+      guard name == originalName else { return }
+      for inner in names where isShardCountFolder(inner) {
+        look(DirectoryListing.join(name, inner))
+      }
+    }
+    for name in present where name == originalName || isShardCountFolder(name) { look(name) }
+    return found
+  }
+
   /// Opens a directory with Meta's files.
   ///
+  /// - Parameters:
+  ///   - folder: the directory.
+  ///   - readsData: whether data may be compared where checksums do not tell if an output is tied
+  ///     or a shard a copy; without, no tensor data is read.
   /// - Throws: `FormatError` for shards that are missing or do not fit together.
-  package init(_ folder: String) throws(FormatError) {
+  package init(_ folder: String, readsData: Bool = true) throws(FormatError) {
     let present = try DirectoryListing.names(in: folder)
     let names = try ConsolidatedName.complete(present, folder: folder)
     guard present.contains(Self.parametersName) else {
@@ -70,6 +109,10 @@ package struct MetaDirectory: TensorSource {
         advice: "download all files of the model, not its weights only")
     }
     var notes: [String] = []
+    let ignored = present.filter { $0.hasSuffix(ConsolidatedName.suffix) && !names.contains($0) }
+    if !ignored.isEmpty {
+      notes.append("ignored: " + printable(ignored.joined(separator: ", "), limit: 400))
+    }
     var shards: [any TensorSource] = []
     let scaleFiles = try ScaleFiles(among: present, shardCount: names.count, folder: folder)
     let parameters = DirectoryListing.join(folder, Self.parametersName)
@@ -103,7 +146,7 @@ package struct MetaDirectory: TensorSource {
         shards.append(file)
       }
     }
-    try self.init(shards: shards, path: folder, notes: notes)
+    try self.init(shards: shards, path: folder, notes: notes, readsData: readsData)
   }
 
   /// Weights in eight bits mean nothing without the file of their scales.
@@ -115,12 +158,29 @@ package struct MetaDirectory: TensorSource {
   }
 
   /// Joins shards that are open already; the weights of each are in its first file.
-  package init(shards: [any TensorSource], path: String, notes: [String] = []) throws(FormatError) {
+  package init(
+    shards: [any TensorSource], path: String, notes: [String] = [], readsData: Bool = true
+  ) throws(FormatError) {
     self.path = path
     self.shards = shards
     var joins = try ShardJoin.all(of: shards)
     var notes = notes
-    if try Self.isOutputTied(joins, shards) {
+    var comparison = ShardComparison(shards, readsData: readsData)
+    try comparison.refuseWrongShards(joins)
+    let repeatCount = try comparison.repeatedHeadCount(joins)
+    if repeatCount > 1 {
+      joins = joins.map {
+        $0.holdsSharedHeads && $0.layout == .rows ? $0.leavingOutRepeats(repeatCount) : $0
+      }
+      notes.append(
+        "\(repeatCount) shards each repeat the same heads of keys and values: they count once")
+    }
+    // The published configurations of Llama 3.2 1B and 3B say `tie_word_embeddings`; Meta's files
+    // hold a copy.
+    if let output = joins.first(where: { $0.name == Self.outputName }),
+      let embedding = joins.first(where: { $0.name == ShardJoin.embeddingName }),
+      try comparison.areEqual(output, embedding) == true
+    {
       joins.removeAll { $0.name == Self.outputName }
       notes.append("\(Self.outputName) equals \(ShardJoin.embeddingName) and is left out")
     }
@@ -149,41 +209,5 @@ package struct MetaDirectory: TensorSource {
 
   package func checkUnchanged() throws(FormatError) {
     for shard in shards { try shard.checkUnchanged() }
-  }
-}
-
-// MARK: Tied output
-
-extension MetaDirectory {
-  private static let outputName: ExactString = "output.weight"
-
-  /// Whether the matrix of logits is a copy of the embedding, as in Llama 3.2 1B and 3B.
-  ///
-  /// Meta's files hold the copy; the published configurations say `tie_word_embeddings` instead.
-  /// Matrices that are no copies differ in their first bytes, so little is read of those.
-  private static func isOutputTied(
-    _ joins: [ShardJoin], _ shards: [any TensorSource]
-  ) throws(FormatError) -> Bool {
-    guard let output = joins.first(where: { $0.name == outputName }),
-      let embedding = joins.first(where: { $0.name == ShardJoin.embeddingName }),
-      output.descriptor.shape == embedding.descriptor.shape,
-      output.descriptor.type == embedding.descriptor.type
-    else { return false }
-    let byteCount = output.descriptor.byteCount
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 << 20, alignment: 16)
-    defer { buffer.deallocate() }
-    var done = 0
-    var pieceByteCount = 4096
-    while done < byteCount {
-      let count = min(pieceByteCount, byteCount - done)
-      let first = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
-      let second = UnsafeMutableRawBufferPointer(rebasing: buffer[(1 << 20)..<((1 << 20) + count)])
-      try output.read(shards, at: done, into: first)
-      try embedding.read(shards, at: done, into: second)
-      guard first.elementsEqual(second) else { return false }
-      done += count
-      pieceByteCount = 1 << 20
-    }
-    return true
   }
 }

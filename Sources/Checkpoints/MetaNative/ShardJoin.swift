@@ -14,15 +14,23 @@ struct ShardJoin: Sendable {
 
   let descriptor: TensorDescriptor
   let layout: Layout
-  /// One per shard; the shapes are equal.
-  private let parts: [TensorDescriptor]
+  /// One per shard, or per shard that counts; the shapes are equal.
+  let parts: [TensorDescriptor]
+  /// The shard of each part.
+  private let owners: [Int]
 
   var name: ExactString { descriptor.name }
+  var holdsSharedHeads: Bool { Self.name(name, endsWith: Self.sharedHeadSuffixes) }
+  var isWeight: Bool { !Self.name(name, endsWith: [Self.frequenciesSuffix]) }
 
   static let embeddingName: ExactString = "tok_embeddings.weight"
   private static let normName: ExactString = "norm.weight"
   /// Matrices whose columns are distributed.
   private static let columnSuffixes = [".attention.wo.weight", ".feed_forward.w2.weight"]
+  /// Keys and values, whose heads several shards may share.
+  private static let sharedHeadSuffixes = [".attention.wk.weight", ".attention.wv.weight"]
+  /// Frequencies of the rotation, which are computed anew.
+  private static let frequenciesSuffix = "rope.freqs"
   /// Most bytes of a shard that are read at once to be distributed over rows.
   private static let scratchByteCount = 1 << 20
 
@@ -81,6 +89,7 @@ struct ShardJoin: Sendable {
     }
     layout = try Self.layout(first, count: parts.count, file: files[0], width: width)
     self.parts = parts
+    owners = Array(parts.indices)
     var dimensions = first.shape.dimensions
     var overflow = false
     switch layout {
@@ -120,17 +129,47 @@ struct ShardJoin: Sendable {
       if columnCount == width { return .rows }
       let (joined, overflow) = columnCount.multipliedReportingOverflow(by: count)
       if !overflow, joined == width { return .columns }
+      let total = columnCount > 0 ? (width ?? 0) / columnCount : 0
+      let isShort = total > count && total * columnCount == width
       throw FormatError(
         file: file, field: embeddingName.string,
         reason: .inconsistent(
           "\(count) shards of \(part.shape) do not make up rows of \(width ?? 0), the length of "
-            + normName.string))
+            + normName.string),
+        advice: isShort ? "\(count) shards are there, the sizes are those of \(total)" : nil)
     }
-    let name = part.name.utf8
-    let isByColumns = columnSuffixes.contains { suffix in
-      name.count > suffix.utf8.count && name.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
+    return name(part.name, endsWith: columnSuffixes) ? .columns : .rows
+  }
+
+  private static func name(_ name: ExactString, endsWith suffixes: [String]) -> Bool {
+    suffixes.contains { suffix in
+      name.utf8.count >= suffix.utf8.count
+        && name.utf8.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
     }
-    return isByColumns ? .columns : .rows
+  }
+
+  /// The tensor without what shards repeat: of each run of `count` shards only the first counts.
+  ///
+  /// - Precondition: `count` divides the shards, and rows are what they divide.
+  func leavingOutRepeats(_ count: Int) -> ShardJoin {
+    precondition(layout == .rows && parts.count.isMultiple(of: count))
+    let kept = Array(stride(from: 0, to: parts.count, by: count))
+    var dimensions = parts[0].shape.dimensions
+    dimensions[0] *= kept.count
+    return ShardJoin(
+      descriptor: TensorDescriptor(
+        name: name, shape: Shape(dimensions), type: descriptor.type,
+        regions: descriptor.regions.filter { kept.contains($0.file) }),
+      layout: layout, parts: kept.map { parts[$0] }, owners: kept)
+  }
+
+  private init(
+    descriptor: TensorDescriptor, layout: Layout, parts: [TensorDescriptor], owners: [Int]
+  ) {
+    self.descriptor = descriptor
+    self.layout = layout
+    self.parts = parts
+    self.owners = owners
   }
 
   // MARK: Reading
@@ -148,7 +187,7 @@ struct ShardJoin: Sendable {
       while done < buffer.count {
         let (index, offset) = (byteOffset + done).quotientAndRemainder(dividingBy: partByteCount)
         let count = min(partByteCount - offset, buffer.count - done)
-        try shards[index].read(
+        try shards[owners[index]].read(
           parts[index], at: offset,
           into: UnsafeMutableRawBufferPointer(rebasing: buffer[done..<(done + count)]))
         done += count
@@ -221,9 +260,9 @@ struct ShardJoin: Sendable {
       var done = 0
       while done < byteCount, partByteCount > 0 {
         let (index, offset) = (byteOffset + done).quotientAndRemainder(dividingBy: partByteCount)
-        guard index < shards.count else { return }
+        guard index < parts.count else { return }
         let count = min(partByteCount - offset, byteCount - done)
-        shards[index].prefetch(parts[index], at: offset, byteCount: count)
+        shards[owners[index]].prefetch(parts[index], at: offset, byteCount: count)
         done += count
       }
     case .columns:

@@ -9,9 +9,12 @@ struct GatherBox {
     var memoryStride: Int
   }
 
+  /// Bytes from entry to entry up to which what lies between them is read along.
+  private static let largestReadStride = 4096
+
   private let fileOffset: UInt64
   private let width: Int
-  /// The axis along which the file is read; the one of the smallest step.
+  /// The axis along which the file is read; the one of the smallest step, of those the longest.
   private let inner: Axis
   /// The others that step through the file.
   private let outer: [Axis]
@@ -29,8 +32,10 @@ struct GatherBox {
     }
     repeated = axes.filter { $0.fileStride == 0 && $0.count > 1 }
     var stepping = axes.filter { $0.fileStride != 0 && $0.count > 1 }
-    if let smallest = stepping.indices.min(by: { stepping[$0].fileStride < stepping[$1].fileStride }
-    ) {
+    func isBetter(_ a: Axis, _ b: Axis) -> Bool {
+      a.fileStride == b.fileStride ? a.count > b.count : a.fileStride < b.fileStride
+    }
+    if let smallest = stepping.indices.min(by: { isBetter(stepping[$0], stepping[$1]) }) {
       inner = stepping.remove(at: smallest)
     } else {
       inner = Axis(count: 1, fileStride: width, memoryStride: width)
@@ -67,9 +72,12 @@ struct GatherBox {
     _ field: String
   ) throws(FormatError) {
     let isDense = inner.fileStride == width && inner.memoryStride == width
-    // Entries that lie further apart than the scratch area come one by one.
+    // Entries that lie far apart come one by one: what is between them is more than a read costs.
     let perPiece =
-      isDense ? inner.count : 1 + (scratch.count - width) / max(inner.fileStride, width)
+      isDense
+      ? inner.count
+      : inner.fileStride > Self.largestReadStride
+        ? 1 : 1 + (scratch.count - width) / max(inner.fileStride, width)
     var first = 0
     while first < inner.count {
       let count = min(perPiece, inner.count - first)

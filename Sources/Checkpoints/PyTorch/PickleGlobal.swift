@@ -29,10 +29,11 @@ package struct PickleGlobal: Hashable, Sendable {
   package var name: String
   package var role: Role
 
-  static func named(_ name: String) -> PickleGlobal? { byName[ExactString(name)] }
+  /// Position in `allowed` of a module and a name with a space between.
+  static func index(of name: [UInt8]) -> Int? { byName[name] }
 
   private static let byName = Dictionary(
-    uniqueKeysWithValues: allowed.map { (ExactString($0.name), $0) })
+    uniqueKeysWithValues: allowed.enumerated().map { (Array($1.name.utf8), $0) })
 
   // swift-format-ignore
   package static let allowed: [PickleGlobal] = [

@@ -26,7 +26,7 @@ extension PickleReader {
     case .BINBYTES: try skipBytes(UInt64(try readInteger(as: UInt32.self)))
     case .BINBYTES8, .BYTEARRAY8: try skipBytes(try readInteger())
 
-    case .EMPTY_TUPLE: try push(.tuple(try allocate()))
+    case .EMPTY_TUPLE: try push(.tuple(try emptyTuple()))
     case .TUPLE: try push(.tuple(try allocate(try popToMark())))
     case .TUPLE1: try pushTuple(count: 1)
     case .TUPLE2: try pushTuple(count: 2)
@@ -58,10 +58,10 @@ extension PickleReader {
       try pushGlobal(module, try readLine())
     case .STACK_GLOBAL:
       let (name, module) = (try pop(), try pop())
-      guard case .text(let name) = name, case .text(let module) = module else {
+      guard let nameText = heap.text(name), let moduleText = heap.text(module) else {
         throw error(.malformed("needs two texts, found \(module.kind) and \(name.kind)"))
       }
-      try pushGlobal(module.string, name.string)
+      try pushGlobal(Array(moduleText.utf8), Array(nameText.utf8))
     case .REDUCE, .NEWOBJ:
       let arguments = try pop()
       try push(try construct(try pop(), arguments))
@@ -75,13 +75,15 @@ extension PickleReader {
   // MARK: Constants
 
   private mutating func pushInteger(byteCount: UInt64) throws(FormatError) {
-    try cursor.require(byteCount, field)
+    try require(byteCount)
     guard byteCount <= PickleLimits.integerByteCount else {
       throw tooMany("bytes of an integer", Int(PickleLimits.integerByteCount))
     }
-    let bytes = try cursor.readBytes(byteCount, field)
+    let bytes = try cursor.readBytes(byteCount, "pickle")
     guard bytes.count <= 8 else {
-      try push(.long(bytes))
+      try charge(PickleCharge.text + byteCount)
+      heap.longs.append(bytes)
+      try push(.long(heap.longs.count - 1))
       return
     }
     let isNegative = bytes.last.map { $0 >= 0x80 } ?? false
@@ -94,13 +96,21 @@ extension PickleReader {
       try skipBytes(byteCount)
       return
     }
-    let bytes = try cursor.readBytes(byteCount, field)
+    try require(byteCount)
+    let bytes = try cursor.readBytes(byteCount, "pickle")
     // Texts of Python 2 may be bytes, and lone surrogates are no UTF-8: none of them is a name.
-    try push(ExactString(utf8: bytes).map { .text($0) } ?? .opaque)
+    guard let text = ExactString(utf8: bytes) else {
+      try push(.opaque)
+      return
+    }
+    try charge(PickleCharge.text + byteCount)
+    heap.texts.append(text)
+    try push(.text(heap.texts.count - 1))
   }
 
   private mutating func skipBytes(_ byteCount: UInt64) throws(FormatError) {
-    try cursor.skip(byteCount, field)
+    try require(byteCount)
+    try cursor.skip(byteCount, "pickle")
     try push(.opaque)
   }
 
@@ -112,6 +122,14 @@ extension PickleReader {
     return value
   }
 
+  /// Tuples do not change, so that one empty one does for all.
+  private mutating func emptyTuple() throws(FormatError) -> Int {
+    if let known = heap.emptyTuple { return known }
+    let tuple = try allocate()
+    heap.emptyTuple = tuple
+    return tuple
+  }
+
   private mutating func pushTuple(count: Int) throws(FormatError) {
     var items: [PickleValue] = []
     for _ in 0..<count { items.append(try pop()) }
@@ -121,14 +139,14 @@ extension PickleReader {
   private mutating func append(_ items: [PickleValue]) throws(FormatError) {
     let target = try top()
     guard case .list(let list) = target else { throw unfit(target, "a list") }
-    heap.containers[list].append(contentsOf: items)
+    try extend(list, items)
   }
 
   private mutating func setItems(_ items: [PickleValue]) throws(FormatError) {
     let target = try top()
     guard case .dictionary(let dictionary) = target else { throw unfit(target, "a dictionary") }
     guard items.count.isMultiple(of: 2) else { throw error(.malformed("a key without a value")) }
-    heap.containers[dictionary].append(contentsOf: items)
+    try extend(dictionary, items)
   }
 
   /// State that goes with a dictionary (`_metadata`) or a buffer says nothing about tensors.
@@ -152,25 +170,23 @@ extension PickleReader {
   // MARK: Names
 
   /// Reads up to the end of a line, which is no part of it.
-  private mutating func readLine() throws(FormatError) -> String {
-    var bytes: [UInt8] = []
-    while true {
-      let byte: UInt8 = try readInteger()
-      if byte == UInt8(ascii: "\n") { return String(decoding: bytes, as: UTF8.self) }
-      guard bytes.count < PickleLimits.nameByteCount else {
-        throw tooMany("bytes of a name", PickleLimits.nameByteCount)
-      }
-      bytes.append(byte)
+  private mutating func readLine() throws(FormatError) -> [UInt8] {
+    let limit = PickleLimits.nameByteCount
+    guard let line = try cursor.readLine(limit: limit, "pickle") else {
+      try require(UInt64(limit) + 1)
+      throw tooMany("bytes of a name", limit)
     }
+    return line
   }
 
-  private mutating func pushGlobal(_ module: String, _ name: String) throws(FormatError) {
-    let full = "\(module) \(name)"
-    guard let global = PickleGlobal.named(full) else {
+  private mutating func pushGlobal(_ module: [UInt8], _ name: [UInt8]) throws(FormatError) {
+    let full = module + [UInt8(ascii: " ")] + name
+    guard let global = PickleGlobal.index(of: full) else {
+      let shown = printable(String(decoding: full, as: UTF8.self), limit: 120)
       throw error(
         .unsupported(
-          found: "the name \(printable(full, limit: 120))",
-          allowed: "what state dictionaries of tensors are made of"), advice: Self.safeAdvice)
+          found: "the name \(shown)", allowed: "what state dictionaries of tensors are made of"),
+        advice: Self.safeAdvice)
     }
     try push(.global(global))
   }

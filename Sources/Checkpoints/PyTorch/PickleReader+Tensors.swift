@@ -6,7 +6,7 @@ extension PickleReader {
   mutating func construct(_ target: PickleValue, _ arguments: PickleValue) throws(FormatError)
     -> PickleValue
   {
-    guard case .global(let global) = target, case .tuple(let tuple) = arguments else {
+    guard let global = target.global, case .tuple(let tuple) = arguments else {
       throw error(
         .unsupported(
           found: "\(target.kind) applied to \(arguments.kind)",
@@ -26,8 +26,8 @@ extension PickleReader {
       guard values.count == count, case .tensor = values[0] else { throw wrongArguments(global) }
       return values[0]
     case .tensorWithState:
-      guard values.count == 4, case .global(let inner) = values[0],
-        case .global(let type) = values[1], type.role == .tensorClass
+      guard values.count == 4, let inner = values[0].global,
+        let type = values[1].global, type.role == .tensorClass
       else { throw wrongArguments(global) }
       switch inner.role {
       case .tensor, .parameter: return try construct(values[0], values[2])
@@ -52,11 +52,9 @@ extension PickleReader {
   {
     guard let first = values.first else { return .dictionary(try allocate()) }
     guard values.count == 1, case .list(let list) = first else { throw wrongArguments(global) }
-    // One list may be used again and again: what is copied is counted over the whole pickle.
-    copiedPairCount += heap.containers[list].count
-    guard copiedPairCount <= PickleLimits.containerCount else {
-      throw tooMany("pairs of dictionaries", PickleLimits.containerCount)
-    }
+    // One list may be used again and again: what is copied is counted before.
+    let dictionary = try allocate()
+    try charge(2 * PickleCharge.item * UInt64(heap.containers[list].count))
     var items: [PickleValue] = []
     for entry in heap.containers[list] {
       switch entry {
@@ -66,7 +64,8 @@ extension PickleReader {
       default: throw wrongArguments(global)
       }
     }
-    return .dictionary(try allocate(items))
+    heap.containers[dictionary] = items
+    return .dictionary(dictionary)
   }
 
   /// `(storage, offset, shape, strides, requires gradient, hooks, [type], [metadata])`.
@@ -88,7 +87,7 @@ extension PickleReader {
     let storage = heap.storages[index]
     let type: TensorType
     if isTyped {
-      guard case .global(let global) = values[6], case .elementType(let named) = global.role else {
+      guard let global = values[6].global, case .elementType(let named) = global.role else {
         throw wrongArguments(global)
       }
       guard let named else {
@@ -101,9 +100,7 @@ extension PickleReader {
     let view = PickledTensor(
       storage: index, type: type, firstElement: first, shape: Shape(shape), strides: strides)
     try check(view, in: storage)
-    guard heap.tensors.count < PickleLimits.tensorCount else {
-      throw tooMany("tensors", PickleLimits.tensorCount)
-    }
+    try charge(PickleCharge.tensor + PickleCharge.dimension * UInt64(shape.count))
     heap.tensors.append(view)
     return .tensor(heap.tensors.count - 1)
   }
@@ -161,16 +158,12 @@ extension PickleReader {
       throw error(.unsupported(found: "\(id.kind) as persistent id", allowed: "a storage's tuple"))
     }
     let values = heap.containers[tuple]
-    guard (5...6).contains(values.count), case .text("storage") = values[0],
-      case .global(let global) = values[1], case .storage(let type) = global.role,
-      case .text(let key) = values[2], case .int(let elementCount) = values[4]
+    guard (5...6).contains(values.count), heap.text(values[0]) == "storage",
+      let global = values[1].global, case .storage(let type) = global.role,
+      let key = heap.text(values[2]), case .int(let elementCount) = values[4]
     else {
       let kinds = values.prefix(6).map { value in
-        if case .text(let text) = value {
-          "\"\(printable(text.string, limit: 40))\""
-        } else {
-          value.kind
-        }
+        heap.text(value).map { "\"\(printable($0.string, limit: 40))\"" } ?? value.kind
       }
       throw error(
         .unsupported(
@@ -192,12 +185,18 @@ extension PickleReader {
       throw error(
         .outOfRange(found: "\(elementCount) elements", allowed: "0 or more, below 2^63 bytes"))
     }
+    let knownCount = heap.storages.count
     guard let index = heap.intern(storage) else {
       throw error(
         .inconsistent("storage \(printable(key.string, limit: 40)) has two types or sizes"))
     }
+    if index == knownCount { try charge(PickleCharge.storage + UInt64(key.utf8.count)) }
     return .storage(index)
   }
 }
 
-private func ~= (pattern: String, value: ExactString) -> Bool { value.string == pattern }
+extension PickleValue {
+  fileprivate var global: PickleGlobal? {
+    if case .global(let index) = self { PickleGlobal.allowed[index] } else { nil }
+  }
+}

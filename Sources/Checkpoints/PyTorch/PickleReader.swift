@@ -19,10 +19,11 @@ struct PickleReader {
   private var stack: [PickleValue] = []
   /// Heights of the stack at each MARK that is not closed yet.
   private var marks: [Int] = []
-  private var memo: [UInt32: PickleValue] = [:]
+  /// Entries 0, 1, 2, … as pickles number them.
+  private var memo: [PickleValue] = []
+  /// Those whose number was not the next one.
+  private var scatteredMemo: [UInt32: PickleValue] = [:]
   private var frameEnd: UInt64?
-  /// Pairs that went from lists into dictionaries.
-  var copiedPairCount = 0
 
   /// - Parameters:
   ///   - cursor: at the first byte; its end is the most that may be read.
@@ -76,6 +77,7 @@ struct PickleReader {
     guard frameEnd == nil || frameEnd == cursor.offset else {
       throw error(.inconsistent("stands inside a frame that goes on"))
     }
+    heap.readByteCount += cursor.offset - start
     return value
   }
 
@@ -127,13 +129,35 @@ struct PickleReader {
     marks.append(stack.count)
   }
 
+  // MARK: Memory
+
   /// Puts a new container on the heap and returns its number.
   mutating func allocate(_ items: [PickleValue] = []) throws(FormatError) -> Int {
-    guard heap.containers.count < PickleLimits.containerCount else {
-      throw tooMany("containers", PickleLimits.containerCount)
-    }
+    try charge(PickleCharge.container + PickleCharge.item * UInt64(items.count))
     heap.containers.append(items)
     return heap.containers.count - 1
+  }
+
+  /// Adds to a container.
+  mutating func extend(_ container: Int, _ items: [PickleValue]) throws(FormatError) {
+    try charge(PickleCharge.item * UInt64(items.count))
+    heap.containers[container].append(contentsOf: items)
+  }
+
+  /// Counts memory before it is taken: a file gets as much as its pickles' bytes justify.
+  mutating func charge(_ byteCount: UInt64) throws(FormatError) {
+    let readByteCount = heap.readByteCount + (cursor.offset - start)
+    let limit = min(
+      PickleLimits.heldByteCount,
+      PickleLimits.freeHeldByteCount + PickleLimits.heldBytesPerByte * readByteCount)
+    let (sum, overflow) = heap.chargedByteCount.addingReportingOverflow(byteCount)
+    guard !overflow, sum <= limit else {
+      throw error(
+        .outOfRange(
+          found: "more than \(limit) bytes of values after \(readByteCount) bytes of pickle",
+          allowed: "at most \(limit)"))
+    }
+    heap.chargedByteCount = sum
   }
 
   // MARK: The memo
@@ -142,35 +166,54 @@ struct PickleReader {
     guard stack.count > marks.last ?? 0, let value = stack.last else {
       throw error(.malformed("stores a value of an empty stack"))
     }
-    memo[index] = value
-    guard memo.count <= PickleLimits.memoCount else {
-      throw tooMany("memo entries", PickleLimits.memoCount)
+    if Int(index) < memo.count {
+      memo[Int(index)] = value
+    } else if Int(index) == memo.count {
+      try charge(PickleCharge.item)
+      memo.append(value)
+      if !scatteredMemo.isEmpty { scatteredMemo[index] = nil }
+    } else {
+      if scatteredMemo[index] == nil { try charge(PickleCharge.scatteredMemo) }
+      scatteredMemo[index] = value
     }
   }
 
-  mutating func memoize() throws(FormatError) { try store(UInt32(memo.count)) }
+  mutating func memoize() throws(FormatError) {
+    try store(UInt32(memo.count + scatteredMemo.count))
+  }
 
   mutating func load(_ index: UInt32) throws(FormatError) {
-    guard let value = memo[index] else {
+    let known = Int(index) < memo.count ? memo[Int(index)] : scatteredMemo[index]
+    guard let known else {
       throw error(.malformed("memo entry \(index) was never stored"))
     }
-    try push(value)
+    try push(known)
   }
 
   mutating func beginFrame() throws(FormatError) {
     let byteCount: UInt64 = try readInteger()
     guard frameEnd == nil else { throw error(.inconsistent("starts inside another frame")) }
-    try cursor.require(byteCount, field)
+    try require(byteCount)
     frameEnd = cursor.offset + byteCount
   }
 
   // MARK: Fields and errors
 
+  /// Of the instruction; only made for errors.
   var field: String { "pickle.\(opcode.name)" }
+
+  /// Throws unless the pickle has so many bytes more; readers behind it name no instruction.
+  func require(_ byteCount: UInt64) throws(FormatError) {
+    guard byteCount <= cursor.bytesLeft else {
+      try cursor.require(byteCount, field)
+      return
+    }
+  }
 
   mutating func readInteger<T: FixedWidthInteger>(as type: T.Type = T.self) throws(FormatError) -> T
   {
-    try cursor.readInteger(field)
+    try require(UInt64(MemoryLayout<T>.size))
+    return try cursor.readInteger("pickle")
   }
 
   /// An error about the opcode that is being carried out.

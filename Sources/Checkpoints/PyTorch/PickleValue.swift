@@ -3,18 +3,20 @@ import Tensors
 
 /// What an instruction of a pickle leaves on the stack: data, never an object.
 ///
-/// Containers are numbers into `PickleHeap`, so that no depth of nesting is a depth of recursion.
+/// Containers and texts are numbers into `PickleHeap`: no depth of nesting is a depth of recursion,
+/// and a value takes 16 bytes whatever it is.
 enum PickleValue: Sendable {
   case none
   case bool(Bool)
   case int(Int)
-  /// More than 64 bits, little-endian two's complement.
-  case long([UInt8])
+  /// More than 64 bits: a number into `PickleHeap.longs`.
+  case long(Int)
   case float(Double)
-  case text(ExactString)
+  case text(Int)
   /// Something that no tensor needs: bytes, sets, devices, buffers.
   case opaque
-  case global(PickleGlobal)
+  /// A number into `PickleGlobal.allowed`.
+  case global(Int)
   case tuple(Int)
   case list(Int)
   case dictionary(Int)
@@ -30,7 +32,7 @@ enum PickleValue: Sendable {
     case .float: "a float"
     case .text: "a text"
     case .opaque: "an object that is passed over"
-    case .global(let global): global.name
+    case .global(let global): PickleGlobal.allowed[global].name
     case .tuple: "a tuple"
     case .list: "a list"
     case .dictionary: "a dictionary"
@@ -69,13 +71,28 @@ struct PickledTensor: Hashable, Sendable {
 struct PickleHeap: Sendable {
   /// Entries of tuples and lists; of dictionaries key, value, key, value in the order of the file.
   var containers: [[PickleValue]] = []
+  var texts: [ExactString] = []
+  /// Little-endian two's complement.
+  var longs: [[UInt8]] = []
   var storages: [PickledStorage] = []
   var tensors: [PickledTensor] = []
+  /// The empty tuple, once there is one.
+  var emptyTuple: Int?
   private var storageByKey: [ExactString: Int] = [:]
+
+  /// Bytes of memory that all of this takes, and what is made of it.
+  var chargedByteCount: UInt64 = 0
+  /// Bytes of the pickles of the same file that were read to their ends.
+  var readByteCount: UInt64 = 0
 
   func entries(_ dictionary: Int) -> some Sequence<(key: PickleValue, value: PickleValue)> {
     let items = containers[dictionary]
     return stride(from: 0, to: items.count, by: 2).lazy.map { (items[$0], items[$0 + 1]) }
+  }
+
+  /// The text that a value is, if it is one.
+  func text(_ value: PickleValue) -> ExactString? {
+    if case .text(let index) = value { texts[index] } else { nil }
   }
 
   /// The number of a storage; `nil` when its key already stands for another one.

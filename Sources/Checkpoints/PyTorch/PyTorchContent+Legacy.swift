@@ -32,8 +32,8 @@ extension PyTorchContent {
       }
       return value
     }
-    _ = try next("magic number") { value, _ in
-      if case .long(let bytes) = value { bytes == Self.magicNumber } else { false }
+    _ = try next("magic number") { value, heap in
+      if case .long(let index) = value { heap.longs[index] == Self.magicNumber } else { false }
     }
     _ = try next("protocol") { value, _ in
       if case .int(Self.protocolVersion) = value { true } else { false }
@@ -41,11 +41,7 @@ extension PyTorchContent {
     _ = try next("system info") { value, heap in
       guard case .dictionary(let info) = value else { return false }
       return heap.entries(info).contains { key, value in
-        if case .text(let key) = key, key == "little_endian", case .bool(true) = value {
-          true
-        } else {
-          false
-        }
+        if heap.text(key) == "little_endian", case .bool(true) = value { true } else { false }
       }
     }
     root = try next("state dictionary") { _, _ in true }
@@ -70,7 +66,7 @@ extension PyTorchContent {
     cursor = FileCursor(file, from: cursor.offset, windowByteCount: 8)
     var records: [ExactString: StorageRecord] = [:]
     for value in keys {
-      guard case .text(let key) = value, let storage = heap.storage(key) else {
+      guard let key = heap.text(value), let storage = heap.storage(key) else {
         throw cursor.error(
           "storage keys",
           .inconsistent("a storage that no tensor uses, so that its type is not known"))

@@ -24,8 +24,10 @@ extension PyTorchContent {
         reason: .unsupported(found: "a TorchScript program", allowed: "files of torch.save"),
         advice: "save the state dictionary of the model with torch.save or safetensors")
     }
+    // `torch.serialization.set_crc32_options(False)` writes 0 everywhere.
+    let hasChecksums = archive.entries.contains { $0.crc32 != 0 }
     if let order = entries[ExactString(root + "/byteorder")] {
-      try Self.checkByteOrder(order, file)
+      try Self.checkByteOrder(order.record(hasChecksum: hasChecksums), file)
     }
     guard pickle.byteCount <= PickleLimits.byteCount else {
       throw FormatError(
@@ -33,7 +35,7 @@ extension PyTorchContent {
         reason: .outOfRange(
           found: "\(pickle.byteCount) bytes", allowed: "at most \(PickleLimits.byteCount)"))
     }
-    try pickle.checkChecksum(file)
+    try pickle.record(hasChecksum: hasChecksums).checkChecksum(file)
     var reader = PickleReader(
       FileCursor(
         file, from: pickle.dataOffset, to: pickle.dataOffset + pickle.byteCount,
@@ -60,19 +62,20 @@ extension PyTorchContent {
             "holds \(entry.byteCount) bytes, but \(storage.elementCount) elements of "
               + "\(storage.type?.name ?? "one byte") take \(storage.byteCount)"))
       }
-      records.append(entry.record)
+      records.append(entry.record(hasChecksum: hasChecksums))
     }
   }
 
-  private static func checkByteOrder(_ entry: ZIPEntry, _ file: PositionalFile) throws(FormatError)
+  private static func checkByteOrder(_ record: StorageRecord, _ file: PositionalFile)
+    throws(FormatError)
   {
-    try entry.checkChecksum(file)
+    try record.checkChecksum(file)
     let limit: UInt64 = 16
     let bytes = try file.read(
-      at: entry.dataOffset, count: Int(min(entry.byteCount, limit)), field: "byteorder")
+      at: record.fileOffset, count: Int(min(record.byteCount, limit)), field: "byteorder")
     guard bytes == Array("little".utf8) else {
       throw FormatError(
-        file: file.path, fileOffset: entry.dataOffset, field: "byteorder",
+        file: file.path, fileOffset: record.fileOffset, field: "byteorder",
         reason: .unsupported(
           found: "\"\(printable(String(decoding: bytes, as: UTF8.self), limit: 16))\"",
           allowed: "\"little\""))
@@ -81,18 +84,19 @@ extension PyTorchContent {
 }
 
 extension ZIPEntry {
-  /// `torch.serialization.set_crc32_options(False)` writes 0 everywhere.
-  fileprivate var record: StorageRecord {
+  fileprivate func record(hasChecksum: Bool) -> StorageRecord {
     StorageRecord(
       name: name.string, fileOffset: dataOffset, byteCount: byteCount,
-      crc32: crc32 == 0 ? nil : crc32)
+      crc32: hasChecksum ? crc32 : nil)
   }
+}
 
+extension StorageRecord {
   fileprivate func checkChecksum(_ file: PositionalFile) throws(FormatError) {
-    guard let expected = record.crc32 else { return }
-    let found = try file.crc32(at: dataOffset, byteCount: byteCount)
+    guard let expected = crc32 else { return }
+    let found = try file.crc32(at: fileOffset, byteCount: byteCount)
     guard found == expected else {
-      throw file.checksumError(record, found: found, expected: expected)
+      throw file.checksumError(self, found: found, expected: expected)
     }
   }
 }

@@ -72,12 +72,39 @@ package struct PyTorchFile: TensorSource {
     file.prefetch(at: view.fileOffset + UInt64(byteOffset), byteCount: byteCount)
   }
 
+  /// The checksum of a tensor that is one whole record; `nil` for others, and where there is none.
+  func digest(of tensor: TensorDescriptor) -> RecordDigest? {
+    guard let view = views[tensor.name], view.isContiguous else { return nil }
+    let record = checks.records[view.record]
+    guard let crc32 = record.crc32, view.fileOffset == record.fileOffset,
+      UInt64(tensor.byteCount) == record.byteCount
+    else { return nil }
+    return RecordDigest(crc32: crc32, byteCount: record.byteCount)
+  }
+
+  /// Whether two tensors are the same entries of the same record.
+  func isSameView(_ first: TensorDescriptor, _ second: TensorDescriptor) -> Bool {
+    guard first.type == second.type, first.shape == second.shape else { return false }
+    return views[first.name] == views[second.name]
+  }
+
+  /// Has the checksum of a tensor's record compared in the end, as if the tensor were read.
+  func touch(_ tensor: TensorDescriptor) {
+    if let view = views[tensor.name] { checks.touch(view.record) }
+  }
+
   /// Throws when the file was changed, or when a record that was read has another checksum than
   /// the file's directory says.
   package func checkUnchanged() throws(FormatError) {
     try checks.finish(file)
     try file.checkUnchanged()
   }
+}
+
+/// What tells one record's bytes from another's.
+struct RecordDigest: Hashable, Sendable {
+  var crc32: UInt32
+  var byteCount: UInt64
 }
 
 /// What both forms of the file come down to.

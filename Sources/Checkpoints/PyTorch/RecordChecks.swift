@@ -38,40 +38,67 @@ final class RecordChecks: Sendable {
   }
 
   /// Takes in bytes that were read from `offset` in the record on.
+  ///
+  /// What was there before is passed over: something may be read twice, but counts once.
   func update(_ record: Int, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
     guard records[record].crc32 != nil, !bytes.isEmpty else { return }
     let end = offset + UInt64(bytes.count)
-    let isNew = pieces.withLock { pieces in
+    let gaps = pieces.withLock { pieces in
       let known = pieces[record] ?? []
       pieces[record] = known
-      return Self.place(of: offset, end, in: known) != nil
+      return Self.gaps(from: offset, to: end, in: known)
     }
-    guard isNew else { return }
-    var crc = CRC32()
-    crc.update(bytes)
-    let piece = Piece(start: offset, end: end, crc32: crc.value)
-    pieces.withLock { pieces in
-      guard var list = pieces[record], let place = Self.place(of: offset, end, in: list) else {
-        return
+    for gap in gaps {
+      var crc = CRC32()
+      crc.update(
+        UnsafeRawBufferPointer(
+          rebasing: bytes[Int(gap.lowerBound - offset)..<Int(gap.upperBound - offset)]))
+      let piece = Piece(start: gap.lowerBound, end: gap.upperBound, crc32: crc.value)
+      pieces.withLock { pieces in
+        // Another thread may have read the same meanwhile.
+        guard var list = pieces[record], let place = Self.place(of: piece, in: list) else { return }
+        // Not copied: the array has one owner while it is changed.
+        pieces[record] = nil
+        list.insert(piece, at: place)
+        Self.join(&list, place)
+        if place > 0 { Self.join(&list, place - 1) }
+        pieces[record] = list
       }
-      // Not copied: the array has one owner while it is changed.
-      pieces[record] = nil
-      list.insert(piece, at: place)
-      Self.join(&list, place)
-      if place > 0 { Self.join(&list, place - 1) }
-      pieces[record] = list
     }
   }
 
+  /// What of a range no piece has, in order.
+  private static func gaps(from start: UInt64, to end: UInt64, in list: [Piece])
+    -> [Range<UInt64>]
+  {
+    var gaps: [Range<UInt64>] = []
+    var covered = start
+    var index = firstIndex(in: list, from: start)
+    if index > 0 { covered = max(covered, list[index - 1].end) }
+    while covered < end, index < list.count, list[index].start < end {
+      if covered < list[index].start { gaps.append(covered..<list[index].start) }
+      covered = list[index].end
+      index += 1
+    }
+    if covered < end { gaps.append(covered..<end) }
+    return gaps
+  }
+
   /// Where a piece belongs; `nil` when something of it is there already.
-  private static func place(of start: UInt64, _ end: UInt64, in list: [Piece]) -> Int? {
+  private static func place(of piece: Piece, in list: [Piece]) -> Int? {
+    let index = firstIndex(in: list, from: piece.start)
+    if index > 0, list[index - 1].end > piece.start { return nil }
+    if index < list.count, list[index].start < piece.end { return nil }
+    return index
+  }
+
+  /// The first piece that starts at `start` or later.
+  private static func firstIndex(in list: [Piece], from start: UInt64) -> Int {
     var (low, high) = (0, list.count)
     while low < high {
       let middle = (low + high) / 2
       if list[middle].start < start { low = middle + 1 } else { high = middle }
     }
-    if low > 0, list[low - 1].end > start { return nil }
-    if low < list.count, list[low].start < end { return nil }
     return low
   }
 

@@ -9,6 +9,8 @@ import Tensors
 struct StateDictionary {
   static let wrapperKeys: [ExactString] = ["state_dict", "model", "module"]
   static let maximumDepth = 4
+  /// Names of entries that a note shows.
+  private static let shownCount = 5
 
   var tensors: [(name: ExactString, tensor: PickledTensor)] = []
   var notes: [String] = []
@@ -41,7 +43,7 @@ struct StateDictionary {
   {
     var found: [(key: String, dictionary: Int)] = []
     for (key, value) in heap.entries(dictionary) {
-      if case .text(let key) = key, wrapperKeys.contains(key), case .dictionary(let inner) = value {
+      if let key = heap.text(key), wrapperKeys.contains(key), case .dictionary(let inner) = value {
         found.append((key.string, inner))
       }
     }
@@ -60,13 +62,13 @@ struct StateDictionary {
   {
     var names: Set<ExactString> = []
     var skipped: [String] = []
+    var skippedCount = 0
     for (key, value) in heap.entries(dictionary) {
-      guard case .text(let name) = key, case .tensor(let tensor) = value else {
-        if case .text(let name) = key {
-          skipped.append(name.string)
-        } else {
-          skipped.append(key.kind)
+      guard let name = heap.text(key), case .tensor(let tensor) = value else {
+        if skippedCount < Self.shownCount {
+          skipped.append(printable(heap.text(key)?.string ?? key.kind, limit: 60))
         }
+        skippedCount += 1
         continue
       }
       guard names.insert(name).inserted else {
@@ -76,9 +78,9 @@ struct StateDictionary {
       }
       tensors.append((name, heap.tensors[tensor]))
     }
-    if !skipped.isEmpty {
-      let shown = skipped.prefix(5).map { printable($0, limit: 60) }.joined(separator: ", ")
-      let rest = skipped.count > 5 ? " and \(skipped.count - 5) more" : ""
+    if skippedCount > 0 {
+      let shown = skipped.joined(separator: ", ")
+      let rest = skippedCount > skipped.count ? " and \(skippedCount - skipped.count) more" : ""
       notes.append("left out, because they are no tensors: \(shown)\(rest)")
     }
   }

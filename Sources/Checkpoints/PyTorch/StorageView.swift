@@ -2,7 +2,7 @@ import ByteIO
 import Tensors
 
 /// How the entries of one tensor lie in a file: first byte, shape and strides.
-struct StorageView: Sendable {
+struct StorageView: Hashable, Sendable {
   /// Bytes that are read at once of entries that do not lie together.
   static let scratchByteCount = 1 << 16
 

@@ -8,7 +8,7 @@ struct ZIPEntry: Hashable, Sendable {
   /// Position of the first byte of the record.
   var dataOffset: UInt64 = 0
   var byteCount: UInt64
-  /// 0 where the writer computed none.
+  /// 0 in every entry where the writer computed none.
   var crc32: UInt32
   var flags: UInt16
 }

@@ -26,6 +26,7 @@ package struct ImportanceMatrix: Sendable {
   ///   while it is being read.
   package init(_ path: String) throws(FormatError) {
     let file = try PositionalFile(path)
+    try file.refuseGitPointer()
     try Self.checkByteCount(file.byteCount, path)
     var cursor = FileCursor(file)
     let magic = try cursor.readBytes(4, "imatrix.magic")

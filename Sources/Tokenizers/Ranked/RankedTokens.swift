@@ -51,13 +51,6 @@ struct RankedTokens {
   /// Parses a whole file.
   init(parsing bytes: [UInt8], file: String) throws(FormatError) {
     path = file
-    // The first line says what kind of text this is, before others are blamed.
-    if bytes.starts(with: "version https://git-lfs".utf8) {
-      throw FormatError(
-        file: file, field: "tokenizer.model",
-        reason: .unsupported(found: "a git-lfs pointer", allowed: "the file that it stands for"),
-        advice: "fetch it: git lfs pull")
-    }
     var unordered = StringTable()
     /// Position of each rank's token in `unordered`, -1 where none was seen yet.
     var positions: [Int32] = []

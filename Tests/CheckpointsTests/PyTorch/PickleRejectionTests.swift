@@ -233,12 +233,18 @@ private let grammar: [BadPickle] = [
     "list in list in list", "pickle.EMPTY_LIST", says: "more than 65536 values",
     PickleBytes().then([UInt8](repeating: PickleOpcode.EMPTY_LIST.rawValue, count: 1 << 20))),
   BadPickle(
-    "memo that grows", "pickle.MEMOIZE", says: "more than 1048576 memo entries",
+    "memo that grows", "pickle.MEMOIZE", says: "more than 67108864 bytes of values",
     PickleBytes(protocolVersion: 4).op(.NONE)
-      .then([UInt8](repeating: PickleOpcode.MEMOIZE.rawValue, count: 1_100_000))),
+      .then([UInt8](repeating: PickleOpcode.MEMOIZE.rawValue, count: 4_400_000))),
+  BadPickle(
+    "memo that is scattered", "pickle.LONG_BINPUT", says: "more than 67108864 bytes of values",
+    PickleBytes().op(.NONE).then(
+      (0..<1_100_000).flatMap { index in
+        [PickleOpcode.LONG_BINPUT.rawValue] + littleEndian(UInt32(index + 1))
+      })),
   BadPickle(
     "tuple around a tuple around a tuple", "pickle.TUPLE1",
-    says: "more than 1048576 containers",
+    says: "more than 67108864 bytes of values",
     PickleBytes().op(.NONE)
       .then([UInt8](repeating: PickleOpcode.TUPLE1.rawValue, count: 1_100_000))),
   BadPickle(
@@ -246,7 +252,7 @@ private let grammar: [BadPickle] = [
     PickleBytes().op(.EMPTY_LIST).then(repeated([0x4E, 0x61], count: 1 << 22)).then([0x4E, 0x61])),
   BadPickle(
     "one list in many dictionaries", "pickle.REDUCE",
-    says: "more than 1048576 pairs of dictionaries",
+    says: "bytes of values",
     manyDictionaries),
   BadPickle(
     "root that is no dictionary", "pickle", says: "found a list",

@@ -121,3 +121,29 @@ func opensOneNamedPyTorchFile(_ name: String) throws {
   other.write("pytorch_model.bin.incomplete", [UInt8]())
   #expect("\(try #require(failure(other.path)))".contains("not finished"))
 }
+
+/// A name of one format over the content of the other.
+@Test func tellsFormatsByContent() throws {
+  for (name, bytes, says) in [
+    ("pytorch_model.bin", SafetensorsBytes.vectors([("a", 2)]), "safetensors"),
+    ("model.safetensors", weights("a"), "PyTorch"),
+  ] {
+    let folder = TemporaryFolder()
+    folder.write(name, bytes)
+    let checkpoint = try CheckpointDirectory(folder.path)
+    #expect(checkpoint.tensors.map(\.name) == ["a"])
+    #expect(checkpoint.notes == ["\(name) is a file of the other format: read as \(says)"])
+  }
+}
+
+@Test(arguments: ["base_model.model.q_proj.lora_A.weight", "q_proj.lora_B.default.weight"])
+func knowsAdaptersByTheirTensors(_ name: String) throws {
+  let folder = TemporaryFolder()
+  folder.write("pytorch_model.bin", weights(name))
+  #expect("\(try #require(failure(folder.path)))".contains("merge_and_unload"))
+  let file = try PyTorchFile(folder.file("pytorch_model.bin"))
+  let note = AdapterFiles.note(file: "pytorch_model.bin", tensors: file.tensors)
+  #expect(note?.contains("LoRA") == true)
+  #expect(AdapterFiles.note(file: "a/adapter_model.bin", tensors: []) != nil)
+  #expect(AdapterFiles.note(file: "a/pytorch_model.bin", tensors: []) == nil)
+}

@@ -188,7 +188,9 @@ private func expectSame(_ zip: ZIPBytes, _ comment: Comment) throws {
     change { $0.comment = littleEndian(UInt32(0x0605_4B50)) }, "signature in the comment")
   try expectSame(change { $0.hasZip64End = true }, "zip64")
   try expectSame(change { $0.directoryOrder = [3, 2, 1, 0] }, "directory in another order")
-  try expectSame(change { $0.entries[2].crc = 0 }, "no checksum")
+  try expectSame(
+    change { zip in for index in zip.entries.indices { zip.entries[index].crc = 0 } },
+    "no checksums")
   try expectSame(change { $0.entries[2].flags = 0 }, "no UTF-8 flag")
   try expectSame(change { $0.entries[3].comment = "why not" }, "comment of an entry")
   try expectSame(
@@ -296,6 +298,19 @@ func refusesWhatIsNoPyTorchFile(_ text: String) throws {
   let error = try #require(
     try failure(Array("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".utf8)))
   #expect("\(error)".contains("git lfs pull"))
+}
+
+/// A checksum of 0 means none only where all of them are 0.
+@Test func refusesOneMissingChecksum() throws {
+  let pickle = try #require(try failure(ZIPBytes.torch(.plain()) { $0.entries[0].crc = 0 }.bytes))
+  #expect("\(pickle)".contains("checksum"), "\(pickle)")
+  let folder = TemporaryFolder()
+  let file = try PyTorchFile(
+    folder.write("model.pt", ZIPBytes.torch(.plain()) { $0.entries[2].crc = 0 }.bytes))
+  var bytes = [UInt8](repeating: 0, count: 24)
+  try bytes.withUnsafeMutableBytes { try file.read(file.tensors[0], at: 0, into: $0) }
+  let record = try #require(throws: FormatError.self) { try file.checkUnchanged() }
+  #expect("\(record)".contains("checksum"), "\(record)")
 }
 
 // MARK: Every byte

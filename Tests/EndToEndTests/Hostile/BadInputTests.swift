@@ -326,7 +326,30 @@ private let configurations: [BadInput] =
     },
   ]
 
-@Test(arguments: containers + sets + contents + directories + configurations)
+/// Any file of a clone without git-lfs says what it is.
+private let pointers: [BadInput] =
+  ["config.json", "tokenizer.json", "tokenizer_config.json", index].map { name in
+    BadInput("git-lfs pointer \(name)", says: name, "git-lfs pointer", "git lfs pull") {
+      $0.write(name, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 99\n")
+    }
+  }
+
+/// Those that no bundled Hugging Face model has.
+@Test(arguments: ["params.json", "tokenizer.model", "imatrix"])
+func refusesGitPointersOfSmallFiles(_ name: String) throws {
+  let folder = try MetaCheckpoint.llama3(shardCount: 1)
+  let path = folder.write(name, "version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+  let output = TemporaryFolder()
+  let result = Command.run(
+    [Command.ingot, "convert", folder.path, "-o", output.file("x.gguf"), "--type", "Q8_0"]
+      + (name == "imatrix" ? ["--imatrix", path] : []))
+  #expect(result.status == 65, "\(result.error)")
+  for text in ["git-lfs pointer", name] {
+    #expect(result.error.contains(text), "\(result.error)")
+  }
+}
+
+@Test(arguments: containers + sets + pointers + contents + directories + configurations)
 func refusesBadCheckpoint(_ input: BadInput) throws {
   let variant = CheckpointVariant(input.model)
   try input.damage(variant)

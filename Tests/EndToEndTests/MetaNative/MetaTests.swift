@@ -143,3 +143,25 @@ private func convert(_ model: String, to path: String, type: String) throws {
       try message { $0.write("consolidated.03.pth", [UInt8]()) }.contains("missing shard 2"))
   }
 }
+
+/// `inspect` of a folder whose output and embedding are endless: answered from headers, at once.
+@Test func inspectsEndlessTensorsAtOnce() throws {
+  let folder = TemporaryFolder()
+  folder.write("params.json", try Fixtures.bytes("models/llama2-meta/params.json"))
+  let tensors = ["norm.weight", "output.weight", "tok_embeddings.weight"].map { name in
+    var tensor = TorchArchive.Tensor(
+      name: name, storage: "FloatStorage",
+      shape: name == "norm.weight" ? [256] : [1 << 29, 1 << 30],
+      bytes: [0, 0, 0, 0])
+    tensor.isExpanded = true
+    return tensor
+  }
+  folder.write("consolidated.00.pth", TorchArchive.bytes(tensors))
+  let inspected = Command.ingot("inspect", folder.path)
+  #expect(inspected.status == 0, "\(inspected.error)")
+  let output = TemporaryFolder()
+  let converted = Command.ingot("convert", folder.path, "-o", output.file("out.gguf"))
+  #expect(converted.status == 65 && output.list().isEmpty)
+  #expect(converted.error.contains("tok_embeddings.weight"), "\(converted.error)")
+  #expect(inspected.processorSeconds + converted.processorSeconds < 4)
+}
