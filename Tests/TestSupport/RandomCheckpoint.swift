@@ -35,6 +35,7 @@ package struct RandomCheckpoint {
   ///   - model: one of `models`.
   ///   - changes: members of `config.json`, or of its `text_config`, to be replaced.
   ///   - edit: changes the tensors before they are written.
+  /// - Throws: where the fixture cannot be read.
   package init(
     _ model: String, changes: [String: JSONValue] = [:], edit: (inout [Tensor]) -> Void = { _ in }
   ) throws {

@@ -57,6 +57,12 @@ extension ReferenceModel {
         file: configuration.file, field: "is_causal",
         reason: .unsupported(found: "false", allowed: "causal attention"))
     }
+    if let experts = configuration.experts {
+      throw FormatError(
+        file: configuration.file, field: "num_local_experts",
+        reason: .unsupported(found: "\(experts.count)", allowed: "a dense model"),
+        advice: "a forward pass through experts is not there yet")
+    }
   }
 
   static func frequencies(_ configuration: ModelConfiguration) throws(FormatError)

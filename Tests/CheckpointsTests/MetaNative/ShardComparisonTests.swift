@@ -94,7 +94,9 @@ func comparesCopiedVectors(_ isZIP: Bool) {
 /// Heads that several shards repeat count once, as many as there are.
 @Test(arguments: [(4, 1), (2, 2), (1, 4)], [true, false])
 func repeatedHeadsCountOnce(_ heads: (count: Int, repeats: Int), _ isZIP: Bool) throws {
-  let directory = try MetaDirectory(Heads.folder(keyHeads: heads.count, isZIP: isZIP).path)
+  let folder = Heads.folder(keyHeads: heads.count, isZIP: isZIP)
+  defer { withExtendedLifetime(folder) {} }
+  let directory = try MetaDirectory(folder.path)
   for (name, seed) in [("wk", 200), ("wv", 300)] {
     let tensor = try #require(
       directory.tensors.first { $0.name == ExactString("layers.0.attention.\(name).weight") })
