@@ -36,25 +36,38 @@ struct QuantizedAssembly {
     case .modelOpt: try assembleModelOpt()
     case .metaFP8: try assembleMetaFP8()
     case .metaInt4(let quantization): try assembleMetaInt4(quantization)
+    case .cacheOnly: try refuseLoneScales([".weight_scale", ".weight_scale_inv"])
     }
-    guard !weights.isEmpty else {
+    guard !weights.isEmpty || configuration.allowsPlainWeights && hasPlainWeights else {
+      let field = configuration.field
       throw FormatError(
-        file: configuration.file, field: configuration.field,
+        file: configuration.file, field: field,
         reason: .inconsistent(
           "says \(printable(configuration.methodName, limit: 40)), but no tensor is stored so"),
-        advice: "if the weights are plain, remove \(configuration.field) from the file")
+        advice: "if the weights are plain, remove "
+          + (field.isEmpty ? "the file" : "\(field) from the file"))
     }
     hideActivationScales()
+  }
+
+  /// Whether every weight is of full width.
+  private var hasPlainWeights: Bool {
+    source.tensors.allSatisfy { tensor in
+      let name = tensor.name.string
+      let isWeight = [".weight", ".weight_packed", ".qweight"].contains { name.hasSuffix($0) }
+      return !isWeight || [.f64, .f32, .f16, .bf16].contains(tensor.type)
+    }
   }
 
   func notes(_ configuration: QuantizationConfiguration) -> [String] {
     let kinds = summaries.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map {
       "\($0.value) of \($0.key)"
     }
+    let method = printable(configuration.methodName, limit: 40)
     var notes = [
-      "dequantized \(weights.count) tensors "
-        + "(\(printable(configuration.methodName, limit: 40))): "
-        + kinds.joined(separator: "; ")
+      weights.isEmpty
+        ? "weights are taken as they are: \(method) is named, but none is stored quantized"
+        : "dequantized \(weights.count) tensors (\(method)): " + kinds.joined(separator: "; ")
     ]
     if activationScaleCount > 0 {
       notes.append("left out: \(activationScaleCount) scales of activations and caches")
@@ -128,16 +141,31 @@ struct QuantizedAssembly {
     if let position = position(of: name) { hidden.insert(position) }
   }
 
-  mutating func add(_ weight: any QuantizedWeight, at position: Int, beside names: [String]) {
-    weights[position] = .rows(weight)
-    summaries[weight.summary, default: 0] += 1
-    for name in names { hide(name) }
+  mutating func add(
+    _ weight: any QuantizedWeight, at position: Int, beside names: [String]
+  ) throws(FormatError) {
+    try add(.rows(weight), weight.summary, at: position, beside: names)
   }
 
-  mutating func add(_ weight: TransposedWeight, at position: Int, beside names: [String]) {
-    weights[position] = .transposed(weight)
-    summaries[weight.summary, default: 0] += 1
-    for name in names { hide(name) }
+  mutating func add(
+    _ weight: TransposedWeight, at position: Int, beside names: [String]
+  ) throws(FormatError) {
+    try add(.transposed(weight), weight.summary, at: position, beside: names)
+  }
+
+  /// A tensor is a weight's codes or lies beside one, and once only.
+  private mutating func add(
+    _ weight: Found, _ summary: String, at position: Int, beside names: [String]
+  ) throws(FormatError) {
+    let neighbours = names.compactMap { self.position(of: $0) }
+    guard weights[position] == nil, !hidden.contains(position),
+      neighbours.allSatisfy({ $0 != position && weights[$0] == nil })
+    else {
+      throw error(source.tensors[position], .inconsistent("is quantized in two ways at once"))
+    }
+    weights[position] = weight
+    summaries[summary, default: 0] += 1
+    hidden.formUnion(neighbours)
   }
 
   /// Describes a weight as it looks outside.

@@ -36,7 +36,7 @@ func dequantizesAsTheLibraryDoes(_ name: String) throws {
 @Test(arguments: QuantizedGolden.names)
 func readsAnyPartOfQuantizedInputs(_ name: String) throws {
   let golden = try QuantizedGolden(name)
-  var random = SystemRandomNumberGenerator()
+  var random = Deterministic(seed: name.utf8.reduce(1) { $0 &* 31 &+ UInt64($1) })
   for (name, _) in golden.expected {
     let tensor = try golden.source.tensor(name)
     let whole = try golden.source.bytes(tensor)
@@ -65,4 +65,8 @@ func readsAnyPartOfQuantizedInputs(_ name: String) throws {
   #expect(
     formats.rows.compactMap { $0["format"] }.sorted()
       == CompressedTensorsScheme.formatNames.sorted())
+  let presets = try MarkdownTable(page: "quantized-inputs.md", columns: ["preset", "weights"])
+  var listed: [String: String] = [:]
+  for row in presets.rows { listed[row["preset"] ?? ""] = row["weights"] }
+  #expect(listed == CompressedTensorsScheme.presets.mapValues { $0 ?? "plain" })
 }

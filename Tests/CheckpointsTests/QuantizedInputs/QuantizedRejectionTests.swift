@@ -100,6 +100,23 @@ private let configurations: [BadRelease] = [
     says: "symmetric"),
   .configuration(
     "ct-float-channel", "float-quantized", "int-quantized", says: "type", "int-quantized"),
+  .configuration(
+    "ct-float-channel", #""quantization_status": "compressed""#,
+    #""quantization_status": "sparse""#, says: "quantization_status", "frozen"),
+  .configuration(
+    "ct-float-channel", #""config_groups": {"#, #""config_groups": {"FP9": ["Linear"], "#,
+    says: "config_groups.FP9", "FP8_DYNAMIC"),
+  .configuration(
+    "ct-float-block-ragged", "[16, 32]", #""16x32x1""#, says: "block_structure", "16x32x1"),
+  .configuration("ct-float-block-ragged", "[16, 32]", #""16x0""#, says: "block_structure"),
+  .configuration("fp8-block-f32", "[16, 32]", #""16x32""#, says: "weight_block_size"),
+  .configuration(
+    "gptq-4-bf16-no-index", #""desc_act": false"#, #""desc_act": true"#, says: "a.qweight",
+    "missing tensor a.g_idx", "desc_act"),
+  .configuration(
+    "gptq-4", #""quant_method": "gptq""#,
+    #""quant_method": "auto-round", "packing_format": "auto_round:auto_gptq""#,
+    says: "quant_method", "\"auto-round\""),
 ]
 
 private let contents: [BadRelease] = [
@@ -155,6 +172,18 @@ private let contents: [BadRelease] = [
   BadRelease("bnb-int8", says: "a.weight_format", "tiled") { release in
     release.change("a.weight_format") { $0.bytes = [2] }
   },
+  BadRelease("bnb-nf4-f16", says: "a.weight", "two ways") { release in
+    release.change("a.weight") { $0.type = .i8 }
+    release.tensors.append(.init(name: "a.SCB", type: .f32, dimensions: [768], bytes: []))
+  },
+  BadRelease("bnb-nf4-f16", says: "a.weight") { release in
+    let text = #"{"quant_type":"fp4","dtype":"float16","shape":[12,128],"blocksize":64}"#
+    release.tensors.append(
+      .init(
+        name: "a.weight.quant_state.bitsandbytes__fp4", type: .u8,
+        dimensions: [text.utf8.count], bytes: Array(text.utf8)))
+  },
+  .shape("ct-pack-3-group", "a.weight_packed", [10, 10], says: "a.weight_packed", "words of 10"),
   .without("mxfp4-blocks", "a.weight_scales", says: "a.weight_blocks", "a.weight_scales"),
   .shape("mxfp4-blocks", "a.weight_scales", [10, 2], says: "a.weight_scales"),
   .without("modelopt-nvfp4", "a.weight_scale_2", says: "a.weight", "a.weight_scale_2"),
@@ -182,6 +211,23 @@ private let bytes: [BadRelease] =
     },
     BadRelease("ct-pack-4-actorder", says: "a.weight_g_idx", "group 3 for column 0") { release in
       release.change("a.weight_g_idx") { $0.bytes[0] = 3 }
+    },
+    BadRelease("ct-pack-4-actorder", says: "a.weight_g_idx", "-1, to 1 of 96") { release in
+      release.change("a.weight_g_idx") {
+        $0.bytes.replaceSubrange(0..<4, with: [255, 255, 255, 255])
+      }
+    },
+    BadRelease("bnb-nf4-f16", says: "a.weight.quant_map", "for code 3") { release in
+      release.change("a.weight.quant_map") { $0.bytes[3 * 4 + 1] ^= 0x10 }
+    },
+    BadRelease("bnb-fp4-f16", says: "a.weight.quant_map", "code 0") { release in
+      release.change("a.weight.quant_map") { $0.bytes.replaceSubrange(2..<4, with: [0xC0, 0x7F]) }
+    },
+    BadRelease("ct-int-channel", says: "a.weight_zero_point", "symmetric") { release in
+      var zeros = [UInt8](repeating: 0, count: 24)
+      zeros[23] = 5
+      release.tensors.append(
+        .init(name: "a.weight_zero_point", type: .i8, dimensions: [24, 1], bytes: zeros))
     },
   ]
   + [
@@ -246,18 +292,6 @@ func survivesMutations(_ name: String) throws {
     if release.failure() != nil { refused += 1 }
   }
   #expect(refused > 30)
-}
-
-private struct Deterministic: RandomNumberGenerator {
-  var state: UInt64
-  init(seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
 }
 
 extension Release {

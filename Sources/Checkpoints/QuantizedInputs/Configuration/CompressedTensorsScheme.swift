@@ -32,21 +32,28 @@ package struct CompressedTensorsScheme: Sendable {
   /// Where it stands, for errors.
   var fields: QuantizationFields
 
-  /// Reads all groups that quantize weights.
+  /// Reads all groups that quantize weights; none where only the cache is quantized.
   static func all(_ root: QuantizationFields) throws(FormatError) -> [CompressedTensorsScheme] {
     // Rotations and sparsity change what the numbers mean.
     try root.refuse(["transform_config"], unless: QuantizationFields.isEmpty)
     try root.refuse(["sparsity_config"]) {
       QuantizationFields.isEmpty($0) || $0["format"]?.string == "dense"
     }
-    if try root.word("quantization_status", of: ["compressed"]) == nil, root["format"] == nil {
-      throw root.error("format", .missing("\"format\""))
-    }
+    // Where the library was when it saved; what is stored shows whether weights are quantized.
+    _ = try root.word(
+      "quantization_status",
+      of: ["initialized", "calibration", "frozen", "compressed", "decompressed"])
+    let hasCache = root["kv_cache_scheme"] != nil
     guard let groups = try root.fields("config_groups") else {
+      if hasCache { return [] }
       throw root.error("config_groups", .missing("\"config_groups\""))
     }
     var schemes: [CompressedTensorsScheme] = []
-    for (name, _) in groups.object.members {
+    for (name, value) in groups.object.members {
+      if value.array != nil {
+        if let scheme = try preset(name, groups, root) { schemes.append(scheme) }
+        continue
+      }
       guard let group = try groups.fields(name) else { continue }
       try group.allowOnly([
         "targets", "weights", "input_activations", "output_activations", "format",
@@ -57,13 +64,13 @@ package struct CompressedTensorsScheme: Sendable {
           name: name, targets: try group.strings("targets"),
           arithmetic: try arithmetic(weights, try format(root, group)), fields: weights))
     }
-    guard !schemes.isEmpty else {
+    guard !schemes.isEmpty || hasCache else {
       throw root.error("config_groups", .missing("a group that quantizes weights"))
     }
     return schemes
   }
 
-  private static func format(
+  static func format(
     _ root: QuantizationFields, _ group: QuantizationFields
   ) throws(FormatError) -> Format {
     let owner = group["format"] == nil ? root : group
@@ -80,7 +87,7 @@ package struct CompressedTensorsScheme: Sendable {
     return format
   }
 
-  private static func arithmetic(
+  static func arithmetic(
     _ weights: QuantizationFields, _ format: Format
   ) throws(FormatError) -> Arithmetic {
     try weights.allowOnly([
@@ -131,7 +138,7 @@ package struct CompressedTensorsScheme: Sendable {
     case "tensor": return .tensor
     case "channel": return .row
     case "block":
-      guard let block = try weights.block("block_structure") else {
+      guard let block = try weights.block("block_structure", isTextAllowed: true) else {
         throw weights.error("block_structure", .missing("\"block_structure\""))
       }
       return .block(height: block.height, width: block.width)

@@ -3,7 +3,7 @@ import StrictJSON
 
 /// How the weights of a release were quantized, as far as its tensors do not say it themselves.
 ///
-/// Read from `quantization_config` of `config.json`, or from `hf_quant_config.json` beside it.
+/// Read from `quantization_config` of `config.json`, or from a file beside it.
 /// Source: formats/quantized-inputs.md.
 package struct QuantizationConfiguration: Sendable {
   enum Method: Sendable {
@@ -19,6 +19,8 @@ package struct QuantizationConfiguration: Sendable {
     /// Meta's own releases: `fp8_scales_N.pt`, and `quantization_args` of `params.json`.
     case metaFP8
     case metaInt4(MetaQuantization)
+    /// Only the cache of keys and values is quantized, when the model runs.
+    case cacheOnly
   }
 
   struct GPTQ: Sendable {
@@ -27,6 +29,8 @@ package struct QuantizationConfiguration: Sendable {
     var groupLength: Int?
     /// The first format stores zero points one too small.
     var isFirstFormat: Bool
+    /// Columns were ordered by activation, so that only `g_idx` knows their groups.
+    var isOrderedByActivation: Bool
   }
 
   /// Where it was read.
@@ -34,6 +38,8 @@ package struct QuantizationConfiguration: Sendable {
   /// As the file names it.
   let methodName: String
   let method: Method
+  /// What states the method, for errors; empty for a file of its own.
+  let field: String
 
   static let byteCountLimit: UInt64 = 16 << 20
   /// What `quant_method` may be; some are spelled in other ways too.
@@ -47,42 +53,90 @@ package struct QuantizationConfiguration: Sendable {
   package static func read(folder: String) throws(FormatError) -> QuantizationConfiguration? {
     let file = DirectoryListing.join(folder, "config.json")
     let document = try JSONValue(file: file, limit: byteCountLimit)
-    if let value = document["quantization_config"] {
-      return try QuantizationConfiguration(value, file: file)
+    if document["quantization"]?["bits"] != nil,
+      document["quantization_config"]?["quant_method"] == nil
+    {
+      throw FormatError(
+        file: file, field: "quantization",
+        reason: .unsupported(
+          found: "a model quantized by MLX", allowed: methodNames.joined(separator: ", ")),
+        advice: "start from the checkpoint that this one was quantized from")
     }
-    // ModelOpt's own file, which its older releases have instead.
-    let other = DirectoryListing.join(folder, "hf_quant_config.json")
-    guard DirectoryListing.exists(other) else { return nil }
-    let separate = try JSONValue(file: other, limit: byteCountLimit)
-    guard separate["quantization"]?["quant_algo"] != nil else { return nil }
-    return QuantizationConfiguration(file: other, methodName: "modelopt", method: .modelOpt)
+    // The second is what the first releases of compressed-tensors call it.
+    for field in ["quantization_config", "compression_config"] {
+      if let value = document[field] {
+        return try QuantizationConfiguration(value, file: file, field: field)
+      }
+    }
+    return try readSeparateFile(folder: folder)
   }
+
+  /// Reads the file that releases have whose `config.json` says nothing.
+  private static func readSeparateFile(
+    folder: String
+  ) throws(FormatError) -> QuantizationConfiguration? {
+    for (name, method) in separateFiles {
+      let file = DirectoryListing.join(folder, name)
+      guard DirectoryListing.exists(file) else { continue }
+      let document = try JSONValue(file: file, limit: byteCountLimit)
+      guard method == "modelopt" else {
+        return try QuantizationConfiguration(document, file: file, field: "", method: method)
+      }
+      let members = document["quantization"]
+      if members?["quant_algo"] != nil {
+        return QuantizationConfiguration(file: file, methodName: method, method: .modelOpt)
+      }
+      if members?["kv_cache_quant_algo"] != nil {
+        return QuantizationConfiguration(file: file, methodName: method, method: .cacheOnly)
+      }
+    }
+    return nil
+  }
+
+  /// Files of older releases, and the methods that write them.
+  private static let separateFiles = [
+    ("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"),
+    ("quant_config.json", "awq"),
+  ]
 
   /// For releases that do not state their method in `quantization_config`.
   init(file: String, methodName: String, method: Method) {
     self.file = file
     self.methodName = methodName
     self.method = method
+    field = if case .metaInt4 = method { "quantization_args" } else { "quantization_config" }
   }
 
-  /// What states the method, for errors.
-  var field: String {
-    if case .metaInt4 = method { "quantization_args" } else { "quantization_config" }
+  /// Whether weights of full width contradict nothing: then they are quantized when the model runs,
+  /// or never.
+  var allowsPlainWeights: Bool {
+    switch method {
+    case .cacheOnly, .bitsAndBytes: true
+    default: false
+    }
   }
 
   /// - Parameters:
   ///   - value: of `quantization_config`.
   ///   - file: for errors.
+  ///   - field: what has this value, for errors.
+  ///   - impliedMethod: what `quant_method` is where it is not stated.
   /// - Throws: `FormatError` for a method or a combination that is not read.
-  package init(_ value: JSONValue, file: String) throws(FormatError) {
+  package init(
+    _ value: JSONValue, file: String, field: String = "quantization_config",
+    method impliedMethod: String? = nil
+  ) throws(FormatError) {
     self.file = file
+    self.field = field
     guard let object = value.object else {
       throw FormatError(
-        file: file, field: "quantization_config",
+        file: file, field: field,
         reason: .outOfRange(found: QuantizationFields.text(value), allowed: "an object"))
     }
-    let root = QuantizationFields(file: file, path: "quantization_config", object: object)
-    guard let name = try root.string("quant_method") ?? Self.impliedMethod(root) else {
+    let root = QuantizationFields(file: file, path: field, object: object)
+    guard
+      let name = try root.string("quant_method") ?? impliedMethod ?? Self.impliedMethod(root)
+    else {
       throw root.error("quant_method", .missing("\"quant_method\""))
     }
     methodName = name
@@ -94,12 +148,16 @@ package struct QuantizationConfiguration: Sendable {
       _ = try root.word("scale_fmt", of: ["float", "ue8m0"])
       method = .fp8(blockSize: try root.block("weight_block_size") ?? (128, 128))
     case "compressed-tensors":
-      method = .compressedTensors(try CompressedTensorsScheme.all(root))
+      let schemes = try CompressedTensorsScheme.all(root)
+      method = schemes.isEmpty ? .cacheOnly : .compressedTensors(schemes)
     case "gptq": method = .gptq(try Self.gptq(root))
     case "awq": method = .awq(groupLength: try Self.awq(root))
     case "bitsandbytes": method = .bitsAndBytes
     case "mxfp4": method = .mxfp4
-    case "modelopt", "modelopt_fp4", "modelopt_mixed": method = .modelOpt
+    case "modelopt", "modelopt_fp4", "modelopt_mixed":
+      let namesCache = root["kv_cache_quant_algo"] != nil || root["kv_cache_scheme"] != nil
+      let namesWeights = root["quant_algo"] != nil || root["config_groups"] != nil
+      method = namesCache && !namesWeights ? .cacheOnly : .modelOpt
     default:
       throw root.error(
         "quant_method",
@@ -110,11 +168,12 @@ package struct QuantizationConfiguration: Sendable {
     }
   }
 
-  /// Old files of bitsandbytes and AWQ do not name their method.
+  /// Old files of bitsandbytes and compressed-tensors do not name their method.
   private static func impliedMethod(_ root: QuantizationFields) -> String? {
     if root["load_in_8bit"]?.bool == true || root["load_in_4bit"]?.bool == true {
       return "bitsandbytes"
     }
+    if root["config_groups"] != nil { return "compressed-tensors" }
     return nil
   }
 
@@ -130,7 +189,8 @@ package struct QuantizationConfiguration: Sendable {
     if let older = try root.word("checkpoint_format", of: ["gptq", "gptq_v2"]) { format = older }
     return GPTQ(
       bits: bits, groupLength: try root.groupLength("group_size"),
-      isFirstFormat: format != "gptq_v2")
+      isFirstFormat: format != "gptq_v2",
+      isOrderedByActivation: try root.flag("desc_act") ?? false)
   }
 
   private static func awq(_ root: QuantizationFields) throws(FormatError) -> Int? {

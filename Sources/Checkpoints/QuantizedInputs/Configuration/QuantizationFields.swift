@@ -4,7 +4,7 @@ import StrictJSON
 /// Typed access to the members of `quantization_config`, with errors that name them.
 struct QuantizationFields {
   var file: String
-  /// For example `quantization_config.config_groups["group_0"]`.
+  /// For example `quantization_config.config_groups.group_0`; empty for a file of its own.
   var path: String
   var object: JSONObject
 
@@ -16,7 +16,8 @@ struct QuantizationFields {
 
   func error(_ name: String, _ reason: FormatError.Reason, advice: String? = nil) -> FormatError {
     FormatError(
-      file: file, field: name.isEmpty ? path : "\(path).\(name)", reason: reason, advice: advice)
+      file: file, field: [path, name].filter { !$0.isEmpty }.joined(separator: "."),
+      reason: reason, advice: advice)
   }
 
   func string(_ name: String) throws(FormatError) -> String? {
@@ -54,18 +55,23 @@ struct QuantizationFields {
     return length
   }
 
-  /// Height and width of blocks.
-  func block(_ name: String) throws(FormatError) -> (height: Int, width: Int)? {
+  /// Height and width of blocks: two numbers, or text like `128x128` where that is written too.
+  func block(
+    _ name: String, isTextAllowed: Bool = false
+  ) throws(FormatError) -> (height: Int, width: Int)? {
     guard let value = self[name] else { return nil }
-    let sizes = (value.array ?? []).compactMap(\.int)
-    guard value.array?.count == 2, sizes.count == 2,
-      sizes.allSatisfy({ (1...(1 << 24)).contains($0) })
+    var sizes = (value.array ?? []).map(\.int)
+    if isTextAllowed, let text = value.string {
+      sizes = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
+    }
+    guard sizes.count == 2, let height = sizes[0], let width = sizes[1],
+      (1...(1 << 24)).contains(height), (1...(1 << 24)).contains(width)
     else {
       throw error(
         name,
         .outOfRange(found: Self.text(value), allowed: "[rows, columns], integers above 0"))
     }
-    return (sizes[0], sizes[1])
+    return (height, width)
   }
 
   func strings(_ name: String) throws(FormatError) -> [String] {

@@ -44,8 +44,13 @@ struct GridWeight: QuantizedWeight {
     _ scratch: inout DecodeScratch, into weights: UnsafeMutablePointer<Float>
   ) throws(FormatError) {
     try decodeCodes(rows: rows, columns: columns, from: source, &scratch, into: weights)
-
-    let isWhole = columns.count == logical.columnCount || groupOfColumn != nil
+    let isWhole = columns.count == logical.columnCount
+    if groupOfColumn != nil, !isWhole {
+      try scaleByGroups(
+        weights, columns, gridRow: scales.gridRow(rows.lowerBound), from: source, &scratch)
+      if let factor { for index in 0..<columns.count { weights[index] *= factor } }
+      return
+    }
     let gridColumns =
       isWhole
       ? 0..<scales.columnCount
@@ -72,6 +77,47 @@ struct GridWeight: QuantizedWeight {
           line, columns, values + start, zeros.map { $0 + start }, from: gridColumns.lowerBound)
       }
       if let factor { for index in 0..<columns.count { line[index] *= factor } }
+    }
+  }
+
+  /// Order of the columns of a tile by group, and the scales of one run of groups.
+  var scratchByteCount: Int { groupOfColumn == nil ? 0 : 1 << 20 }
+
+  /// Groups that may lie between two that are read together.
+  private static let gapLimit = 16
+  /// Groups that are read together.
+  private static let runLimit = 1 << 15
+
+  /// Scales a part of one row, whose groups lie anywhere, by reading those that occur.
+  private func scaleByGroups(
+    _ line: UnsafeMutablePointer<Float>, _ columns: Range<Int>, gridRow: Int,
+    from source: any TensorSource, _ scratch: inout DecodeScratch
+  ) throws(FormatError) {
+    guard let groups = try readGroups(columns, from: source, &scratch) else { return }
+    // Group in the high half, position in the tile in the low one.
+    var order = (0..<columns.count).map { UInt64(groups[$0]) << 32 | UInt64($0) }
+    order.sort()
+    var start = 0
+    while start < order.count {
+      let first = Int(order[start] >> 32)
+      var last = first
+      var end = start + 1
+      while end < order.count {
+        let group = Int(order[end] >> 32)
+        guard group - last <= Self.gapLimit, group - first < Self.runLimit else { break }
+        last = group
+        end += 1
+      }
+      let (gridRows, gridColumns) = (gridRow..<gridRow + 1, first..<last + 1)
+      let values = try scales.read(
+        gridRows: gridRows, gridColumns: gridColumns, from: source, &scratch)
+      let zeros = try readZeroPoints(
+        gridRows: gridRows, gridColumns: gridColumns, from: source, &scratch)
+      for entry in order[start..<end] {
+        let (index, slot) = (Int(entry & 0xFFFF_FFFF), Int(entry >> 32) - first)
+        line[index] = (line[index] - (zeros?[slot] ?? 0)) * values[slot]
+      }
+      start = end
     }
   }
 
@@ -134,15 +180,24 @@ struct GridWeight: QuantizedWeight {
     case .packedRows(let tensor, let bits):
       let firstWord = gridRows.lowerBound * bits / 32
       let wordRows = firstWord..<(gridRows.upperBound * bits).dividedUp(by: 32)
-      let width = scales.columnCount
+      let width = gridColumns.count
       let stored = scratch.stored.bytes(wordRows.count * width * 4)
-      try source.read(tensor, at: firstWord * width * 4, into: stored)
+      // All columns are one run, some of them one per row of words.
+      let runCount = width == scales.columnCount ? 1 : wordRows.count
+      let runLength = stored.count / runCount
+      for run in 0..<runCount {
+        try source.read(
+          tensor, at: ((firstWord + run) * scales.columnCount + gridColumns.lowerBound) * 4,
+          into: UnsafeMutableRawBufferPointer(
+            rebasing: stored[run * runLength..<(run + 1) * runLength]))
+      }
       let words = PackedWords(bits: bits, stride: width, firstWord: firstWord, stored)
       for row in gridRows {
         let line = zeros + (row - gridRows.lowerBound) * gridColumns.count
         for column in gridColumns {
           line[column - gridColumns.lowerBound] =
-            Float(words.code(row, lane: column)) - Float(1 << (bits - 1))
+            Float(words.code(row, lane: column - gridColumns.lowerBound))
+            - Float(1 << (bits - 1))
         }
       }
     }

@@ -19,6 +19,20 @@ enum NarrowFloats {
   /// The same with +0 for −0.
   static let e2m1OfModelOpt: [Float] = e2m1.map { $0 == 0 ? 0 : $0 }
 
+  /// NF4 of bitsandbytes: quantiles of the normal distribution, scaled to −1…1.
+  static let nf4: [Float] = [
+    -1, -0.696192800998688, -0.525073051452637, -0.394917488098145, -0.284441381692886,
+    -0.184773430228233, -0.0910500362515450, 0, 0.0795802995562553, 0.160930201411247,
+    0.246112301945686, 0.337915241718292, 0.440709829330444, 0.562617003917694, 0.722956836223602,
+    1,
+  ]
+
+  /// FP4 of bitsandbytes, divided by its largest; bit 3 is the sign, but there is no −0.
+  static let fp4: [Float] = {
+    let magnitudes: [Float] = [0, 0.0625, 8, 12, 4, 6, 2, 3].map { $0 / 12 }
+    return magnitudes + magnitudes.map { 0 - $0 }
+  }()
+
   private static func value(code: Int, exponentBits: Int, bias: Int, mantissaBits: Int = 3) -> Float
   {
     let mantissa = code & (1 << mantissaBits - 1)

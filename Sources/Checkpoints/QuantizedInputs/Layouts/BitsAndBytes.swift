@@ -54,8 +54,8 @@ extension QuantizedAssembly {
     }
     var weight = BlockwiseWeight(
       logical: logical, codes: codes, kind: kind,
-      map: try numbers("\(name).quant_map", count: 16, of: codes), blockLength: facts.blockLength,
-      absmax: absmax)
+      map: try codeMap(kind, "\(name).quant_map", codes),
+      blockLength: facts.blockLength, absmax: absmax)
     if let nested = facts.nested {
       try check(absmax, types: [.u8])
       let outer = try required("\(name).nested_absmax", by: codes)
@@ -73,9 +73,27 @@ extension QuantizedAssembly {
     } else {
       try check(absmax, types: [.f32, .f16, .bf16])
     }
-    add(
+    try add(
       weight, at: position,
       beside: ["absmax", "quant_map", "nested_absmax", "nested_quant_map"].map { "\(name).\($0)" })
+  }
+
+  /// The numbers of a kind's codes, which the file has to agree with.
+  ///
+  /// The kernels of the library have them built in, whatever the file says.
+  private func codeMap(
+    _ kind: String, _ name: String, _ codes: TensorDescriptor
+  ) throws(FormatError) -> [Float] {
+    let map = kind == "nf4" ? NarrowFloats.nf4 : NarrowFloats.fp4
+    let stored = try numbers(name, count: 16, of: codes)
+    for (code, (found, expected)) in zip(stored, map).enumerated() {
+      guard abs(found - expected) <= expected.ulp else {
+        throw error(
+          try required(name, by: codes),
+          .inconsistent("says \(found) for code \(code), which is \(expected) in \(kind)"))
+      }
+    }
+    return map
   }
 
   /// Reads a small table of F32 numbers.
@@ -122,7 +140,7 @@ extension QuantizedAssembly {
         throw error(order, .unsupported(found: "tiled weights", allowed: "0, row by row"))
       }
     }
-    add(
+    try add(
       GridWeight(
         logical: try logical(name, codes.shape.dimensions, .f32, codes: codes), codes: codes,
         layout: .int8, scales: grid, factor: 1 / 127),

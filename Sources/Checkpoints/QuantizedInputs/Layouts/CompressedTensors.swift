@@ -34,6 +34,12 @@ extension QuantizedAssembly {
         if mismatch == nil || codes.type == Self.codeType(scheme.arithmetic) { mismatch = error }
       }
     }
+    if tensor("\(base).weight_zero_point") != nil,
+      fits.contains(where: { !$0.scheme.arithmetic.isSymmetric })
+    {
+      // Where zero points are stored, they are there to be used.
+      fits.removeAll(where: { $0.scheme.arithmetic.isSymmetric })
+    }
     if Set(fits.map(\.scheme.arithmetic)).count > 1 {
       // Short rows may fit several widths: then the targets have to name the module.
       fits = fits.filter { $0.scheme.targets.contains(base) }
@@ -45,7 +51,7 @@ extension QuantizedAssembly {
           .unsupported(
             found: "a weight that several config_groups fit", allowed: "one group for a weight"))
     }
-    add(
+    try add(
       fit.weight, at: position,
       beside: [
         "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx",
@@ -101,7 +107,7 @@ extension QuantizedAssembly {
         "\(base).weight", dimensions, Self.deliveredType(scales: scale.type), codes: codes),
       codes: codes, layout: layout, scales: grid)
     weight.zeroPoints = try zeroPoints(base, codes, matrix, grid, arithmetic)
-    weight.groupOfColumn = try groupOfColumn(base, matrix, arithmetic)
+    weight.groupOfColumn = try groupOfColumn(base, matrix, grid, arithmetic)
     return weight
   }
 
@@ -132,6 +138,17 @@ extension QuantizedAssembly {
     guard dimensions[0] == stored[0], dimensions[1] >= 0, !overflow,
       bitCount.dividedUp(by: 32) == stored[1]
     else {
+      let perWord = 32 / bits
+      if 32 % bits != 0, dimensions[0] == stored[0], dimensions[1] >= 0,
+        dimensions[1].dividedUp(by: perWord) == stored[1]
+      {
+        throw error(
+          codes,
+          .unsupported(
+            found: "words of \(perWord) \(bits)-bit codes, as older compressed-tensors wrote them",
+            allowed: "codes without gaps"),
+          advice: "start from the checkpoint that this one was quantized from")
+      }
       throw error(
         tensor,
         .inconsistent(
@@ -158,7 +175,9 @@ extension QuantizedAssembly {
   ) throws(FormatError) -> GridWeight.ZeroPoints? {
     let name = "\(base).weight_zero_point"
     guard !arithmetic.isSymmetric else {
-      // Older releases store zeros that mean nothing; the reference passes them over too.
+      // Older releases store zero points all the same. Some readers subtract and some ignore them,
+      // which is one and the same only where they are zero.
+      if let tensor = tensor(name) { try checkAllZero(tensor, matrix, grid, arithmetic) }
       return nil
     }
     let tensor = try required(name, by: codes)
@@ -183,21 +202,6 @@ extension QuantizedAssembly {
           "\(tensor.shape), but scales of \(grid.tensor.shape) need \(Shape(expected))"))
     }
     return .packedRows(tensor, bits: arithmetic.bits)
-  }
-
-  private func groupOfColumn(
-    _ base: String, _ matrix: MatrixShape, _ arithmetic: CompressedTensorsScheme.Arithmetic
-  ) throws(FormatError) -> TensorDescriptor? {
-    guard let tensor = tensor("\(base).weight_g_idx") else { return nil }
-    try check(tensor, types: [.i32], rank: 1)
-    guard tensor.elementCount == matrix.columnCount, case .group = arithmetic.granularity else {
-      throw error(
-        tensor,
-        .inconsistent(
-          "\(tensor.elementCount) entries for \(matrix.columnCount) columns with "
-            + arithmetic.granularity.description))
-    }
-    return tensor
   }
 }
 

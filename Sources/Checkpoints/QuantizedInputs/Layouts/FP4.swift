@@ -19,7 +19,7 @@ extension QuantizedAssembly {
           scale,
           .inconsistent("\(scale.shape) does not fit blocks of \(codes.shape): [rows, groups, 16]"))
       }
-      add(
+      try add(
         GridWeight(
           logical: try logical(name, [sizes[0], sizes[1] * 32], .bf16, codes: codes),
           codes: codes, layout: .e2m1(hasNegativeZero: true), scales: grid),
@@ -33,7 +33,7 @@ extension QuantizedAssembly {
       let name = tensor.name.string
       guard name.hasSuffix(".weight") else { continue }
       if Self.fp8Types.contains(tensor.type) {
-        try addFP8(tensor, at: position, nil)
+        try addFP8(tensor, at: position, (128, 128))
       } else if tensor.type == .u8 {
         try addModelOptFP4(tensor, at: position)
       }
@@ -59,7 +59,7 @@ extension QuantizedAssembly {
           "\(scale.shape) does not fit a weight of \(Shape(dimensions)) with groups of 16"))
     }
     grid.global = .multiply(try source.readScalar(global))
-    add(
+    try add(
       GridWeight(
         logical: try logical(name, dimensions, .f32, codes: codes), codes: codes,
         layout: .e2m1(hasNegativeZero: false), scales: grid),

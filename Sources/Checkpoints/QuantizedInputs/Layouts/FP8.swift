@@ -37,7 +37,7 @@ extension QuantizedAssembly {
     }
     let scale = try required(scaleName, by: tensor)
     let weight = try fp8Weight(tensor, scale, blockSize)
-    add(weight, at: position, beside: [scaleName])
+    try add(weight, at: position, beside: [scaleName])
   }
 
   func fp8Weight(
@@ -48,9 +48,15 @@ extension QuantizedAssembly {
       throw error(
         tensor, .outOfRange(found: "shape \(tensor.shape)", allowed: "2 dimensions or more"))
     }
+    var flat = scale
+    // ModelOpt's blocks may be [rows, 1, columns, 1].
+    let sizes = scale.shape.dimensions
+    if sizes.count == 4, sizes[1] == 1, sizes[3] == 1, tensor.shape.rank == 2 {
+      flat.shape = Shape([sizes[0], sizes[2]])
+    }
     let grid =
       blockSize.flatMap {
-        ScaleGrid(scale, for: matrix, .block(height: $0.height, width: $0.width))
+        ScaleGrid(flat, for: matrix, .block(height: $0.height, width: $0.width))
       } ?? ScaleGrid(scale, for: matrix, .byShape)
     guard let grid else {
       let blocks = blockSize.map { ", or blocks of \($0.height)×\($0.width)" } ?? ""

@@ -14,6 +14,12 @@ extension QuantizedAssembly {
       let zeroPoints = try required("\(base).qzeros", by: codes)
       let groups = tensor("\(base).g_idx")
       if let groups { try check(groups, types: [.i32], rank: 1) }
+      if groups == nil, parameters.isOrderedByActivation, scales.shape.dimensions.first != 1 {
+        throw error(
+          codes,
+          .missing("tensor \(printable(base, limit: 100)).g_idx, which desc_act needs"),
+          advice: "without it nothing says which columns share a scale")
+      }
       // Without g_idx there is no padding to leave out.
       let rowCount = codes.shape.dimensions[1]
       let columnCount = groups?.elementCount ?? codes.shape.dimensions[0] * 32 / bits
@@ -29,7 +35,7 @@ extension QuantizedAssembly {
         TransposedWeight.Parameters(
           packing: .alongColumns, bits: bits, zeroCorrection: parameters.isFirstFormat ? 1 : 0,
           groupOfColumn: groups, method: "GPTQ"))
-      add(
+      try add(
         weight, at: position,
         beside: ["scales", "qzeros", "g_idx"].map { "\(base).\($0)" })
     }
@@ -51,7 +57,7 @@ extension QuantizedAssembly {
         TransposedWeight.Parameters(
           packing: .interleavedRows, bits: 4, zeroCorrection: 0, groupOfColumn: nil,
           method: "AWQ"))
-      add(weight, at: position, beside: ["scales", "qzeros"].map { "\(base).\($0)" })
+      try add(weight, at: position, beside: ["scales", "qzeros"].map { "\(base).\($0)" })
     }
   }
 

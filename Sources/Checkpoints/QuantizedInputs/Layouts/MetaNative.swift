@@ -9,7 +9,7 @@ extension QuantizedAssembly {
       let name = tensor.name.string + "_scale"
       let scale = try required(name, by: tensor)
       try check(tensor, types: [.f8_E4M3], rank: 2)
-      add(try fp8Weight(tensor, scale, nil), at: position, beside: [name])
+      try add(fp8Weight(tensor, scale, nil), at: position, beside: [name])
     }
     try refuseLoneScales([".weight_scale"])
   }
@@ -30,12 +30,12 @@ extension QuantizedAssembly {
             name, codes.shape.dimensions, Self.deliveredType(scales: grid.tensor.type),
             codes: codes),
           codes: codes, layout: .int8, scales: grid)
-        add(weight, at: position, beside: ["\(base).scales"])
+        try add(weight, at: position, beside: ["\(base).scales"])
         continue
       }
       let weight = try metaInt4(base, codes, quantization)
       if weight.adaptor != nil { adaptorCount += 1 }
-      add(
+      try add(
         weight, at: position,
         beside: ["scales", "zeros", "adaptor.A.weight", "adaptor.B.weight"].map { "\(base).\($0)" }
       )
