@@ -248,8 +248,8 @@ private let grammar: [BadPickle] = [
     PickleBytes().op(.NONE)
       .then([UInt8](repeating: PickleOpcode.TUPLE1.rawValue, count: 1_100_000))),
   BadPickle(
-    "too many instructions", "pickle.POP", says: "more than 8388608 instructions",
-    PickleBytes().op(.EMPTY_LIST).then(repeated([0x4E, 0x30], count: 1 << 22)).then([0x4E, 0x30])),
+    "too many instructions", "pickle.BINPUT", says: "more than 8388608 instructions",
+    PickleBytes().op(.EMPTY_LIST).then(repeated([0x71, 0], count: 1 << 23))),
   BadPickle(
     "one list in many dictionaries", "pickle.REDUCE",
     says: "bytes of values",
