@@ -104,6 +104,13 @@ struct ConvertCommand: ParsableCommand {
   @Flag(help: "Accept NaN and infinite weights.")
   var allowNonfinite = false
 
+  @Flag(
+    help: """
+      Accept a Llama 4 that llama.cpp would compute differently: only ingot computes the archive \
+      rightly.
+      """)
+  var allowNonstock = false
+
   @Flag(help: "Leave out the ingot.* keys: the file is then the reference tools', byte for byte.")
   var noProvenance = false
 
@@ -187,6 +194,7 @@ struct ConvertCommand: ParsableCommand {
       recipe.keepsSplit = keepSplit
       recipe.allowsRequantizing = allowRequantize
       recipe.allowsNonFinite = allowNonfinite
+      recipe.allowsNonstock = allowNonstock
       recipe.hasProvenance = !noProvenance
       return recipe
     }

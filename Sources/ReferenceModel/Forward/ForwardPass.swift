@@ -191,14 +191,16 @@ package final class ForwardPass: Sendable {
       if cancellation.isCancelled { throw ForwardCancelled() }
       let part = rows.count.part(tile, of: tileRows)
       try multiply(
-        input, by: model.outputWeight,
+        input, by: WeightMatrix(model.outputWeight),
         rows: rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound,
         into: output[columns: part], adds: false, library, scratch.workers[worker])
     }
   }
 
   /// Has a part of the output matrix read ahead.
-  package func prefetchOutput(_ rows: Range<Int>) { prefetch(model.outputWeight, rows: rows) }
+  package func prefetchOutput(_ rows: Range<Int>) {
+    prefetch(WeightMatrix(model.outputWeight), rows: rows)
+  }
 
   // MARK: Work
 

@@ -227,11 +227,13 @@ package struct ModelVerification: Sendable {
 
   /// One line on what the run will read, for the user to know beforehand.
   package func cost(_ budget: ForwardBudget) -> String {
-    let bytes = models.reduce(0) { $0 + $1.source.fileByteCounts.reduce(0, +) }
+    let tokenCount = budget.chunksPerGroup * (text?.contextLength ?? 0)
+    let bytes = models.reduce(0) { $0 + $1.byteCountRead(tokenCount: tokenCount) }
     let chunks = text?.chunkCount ?? 0
     let groups = budget.groupCount == 1 ? "one group" : "\(budget.groupCount) groups"
+    let most = models.contains { $0.dimensions.experts != nil } ? "at most " : ""
     return "\(chunks) chunks in \(groups), each of which reads "
-      + "\(byteText(bytes)): \(byteText(bytes * UInt64(budget.groupCount))) in all"
+      + "\(most)\(byteText(bytes)): \(byteText(bytes * UInt64(budget.groupCount))) in all"
   }
 
   /// Compares configurations, tensors and predictions.
