@@ -5,6 +5,11 @@ public struct JSONNumber: Hashable, Sendable {
   public var text: String
   public var isIntegerLiteral: Bool
 
+  public init(text: String, isIntegerLiteral: Bool) {
+    self.text = text
+    self.isIntegerLiteral = isIntegerLiteral
+  }
+
   /// The value of an integer literal that fits; `nil` for `2.0` and `1e3`.
   public var int: Int? { isIntegerLiteral ? Int(text) : nil }
   /// The nearest double; infinite when the number is too large for one.

@@ -105,10 +105,9 @@ struct ConvertCommand: ParsableCommand {
   var allowNonfinite = false
 
   @Flag(
-    help: """
-      Accept a Llama 4 that llama.cpp would compute differently: only ingot computes the archive \
-      rightly.
-      """)
+    help: ArgumentHelp(
+      "Write a Llama 4 whose attention llama.cpp would compute differently.",
+      discussion: "The archive then says so in ingot.attention.* keys, which only ingot reads."))
   var allowNonstock = false
 
   @Flag(help: "Leave out the ingot.* keys: the file is then the reference tools', byte for byte.")
