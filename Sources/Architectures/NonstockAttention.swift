@@ -5,6 +5,8 @@ import Tensors
 ///
 /// Source: formats/architectures/README.md, section "Llama 4".
 package enum NonstockAttention {
+  /// Of all these keys.
+  package static let prefix = "ingot.attention."
   package static let chunkLengthKey = "ingot.attention.chunk_length"
   package static let rotatesKey = "ingot.attention.rotates"
   package static let normalizesKey = "ingot.attention.normalizes_rotated"

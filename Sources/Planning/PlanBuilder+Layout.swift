@@ -1,3 +1,4 @@
+import Architectures
 import ByteIO
 import GGUF
 import Tensors
@@ -93,7 +94,11 @@ extension PlanBuilder {
     metadata.setLast("general.file_type", .uint32(fileType))
     metadata.apply(try recipe.metadataOverrides.map { try MetadataOverride(parsing: $0) })
     if let importance, !isCopy { metadata.apply(importance.archiveMetadata) }
-    for key in metadata.keys where key.string.hasPrefix("ingot.") { metadata[key] = nil }
+    // What the model computes stays; where another archive came from does not.
+    for key in metadata.keys
+    where key.string.hasPrefix("ingot.") && !key.string.hasPrefix(NonstockAttention.prefix) {
+      metadata[key] = nil
+    }
     if recipe.hasProvenance { addProvenance(to: &metadata, plan) }
     return metadata
   }
