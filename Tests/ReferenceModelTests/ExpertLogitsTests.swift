@@ -9,7 +9,8 @@ private struct ExpectedExpertLogits {
   var tokens: [Int32]
   var logits: [Float]
 
-  /// - Parameter variant: `stock`, or `nonstock` where llama.cpp computes something else.
+  /// Reads the fixture; the variant is `stock`, or `nonstock` where llama.cpp would compute
+  /// something else.
   init(_ model: String, _ variant: String = "stock") throws {
     let file = Fixtures.path("models/random/\(model).json")
     let document = try JSONValue(file: file, limit: 1 << 20)
@@ -37,8 +38,9 @@ private struct ExpectedExpertLogits {
 @Suite struct ExpertLogitsTests {
   /// Largest difference over the logits' root mean square.
   ///
-  /// Measured: at most 8.1e-6 on these, 3.0e-6 on a trained model; in absolute numbers 1.9e-5.
-  static let limit = 1.2e-5
+  /// Single precision itself is up to 7.4e-5 away from double precision here, by the framework's own
+  /// figures: random experts amplify. Measured: at most 8.1e-6, and 3.4e-5 in small tiles.
+  static let limit = 1e-4
   static let llama4 = ["llama4-16-experts", "llama4-every-second"]
 
   @Test(arguments: RandomCheckpoint.models) func equalsTransformers(_ name: String) throws {
