@@ -80,7 +80,8 @@ package struct ChunkedAttention: Hashable, Sendable {
   }
 
   /// A flag that some releases write as a number.
-  private static func isOn(_ root: ConfigurationReader, _ name: String) throws(FormatError) -> Bool {
+  private static func isOn(_ root: ConfigurationReader, _ name: String) throws(FormatError) -> Bool
+  {
     if let number = root[name]?.number { return number.double != 0 }
     return try root.flag(name) ?? true
   }
@@ -97,7 +98,8 @@ package struct ChunkedAttention: Hashable, Sendable {
     }
     compare("no_rope_layers", rotates, stock.rotates) { flags in
       let layers = flags.indices.filter { !flags[$0] }.map(String.init)
-      return "no rotation in " + (layers.isEmpty ? "no layer" : "layers " + layers.joined(separator: ", "))
+      return "no rotation in "
+        + (layers.isEmpty ? "no layer" : "layers " + layers.joined(separator: ", "))
     }
     compare("use_qk_norm", normalizesRotated, stock.normalizesRotated) { "\($0)" }
     compare("attn_temperature_tuning", temperature == nil, stock.temperature == nil) { "\(!$0)" }

@@ -18,7 +18,7 @@ extension ModelConfiguration {
   /// What has to stand in the archive because llama.cpp assumes otherwise; empty for stock models.
   ///
   /// - Throws: `FormatError` where something does and that is not allowed.
-  func nonstockMetadata(isAllowed: Bool) throws(FormatError) -> Metadata {
+  package func nonstockMetadata(isAllowed: Bool) throws(FormatError) -> Metadata {
     var metadata = Metadata()
     guard let attention = chunkedAttention, let experts else { return metadata }
     let stock = ChunkedAttention.stock(layerCount: layerCount, expertCount: experts.count)

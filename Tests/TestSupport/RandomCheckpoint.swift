@@ -27,7 +27,9 @@ package struct RandomCheckpoint {
   package static let models = ["llama4-16-experts", "llama4-every-second", "mixtral"]
 
   package var path: String { folder.path }
-  package var tokens: [Int32] { expected["tokens"]?.array?.compactMap { $0.int.map(Int32.init) } ?? [] }
+  package var tokens: [Int32] {
+    expected["tokens"]?.array?.compactMap { $0.int.map(Int32.init) } ?? []
+  }
 
   /// - Parameters:
   ///   - model: one of `models`.
