@@ -215,7 +215,7 @@ struct PlanBuilder {
       case .always, .inMix:
         throw UsageError(
           "\(assignment.type.name) (tensor \(tensor.name)) needs an importance matrix; "
-            + "make one with llama-imatrix and pass --imatrix FILE")
+            + "make one with 'ingot calibrate' and pass --imatrix FILE")
       }
       return nil
     }

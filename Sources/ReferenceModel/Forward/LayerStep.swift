@@ -80,6 +80,7 @@ struct LayerStep: Sendable {
     let outputTiles = tiles([.attentionOutput])
 
     try pass.norm(.layer(layer, .attentionNorm), into: normed)
+    try pass.observe(normed, of: [.query, .key, .value], layer: layer)
     try forEachTile(of: tiles([.query, .key, .value]), then: outputTiles) { tile, buffers in
       let (target, bias): (MatrixView, LayerWeight) =
         switch tile.weight {
@@ -91,6 +92,7 @@ struct LayerStep: Sendable {
     }
     try rotate(queries, keys)
     try attend(queries, keys, values)
+    try pass.observe(queries, of: [.attentionOutput], layer: layer)
     try forEachTile(of: outputTiles, then: tiles([.gate])) { tile, buffers in
       try multiply(
         queries, tile, into: pass.hiddenMatrix[columns: tile.rows], adds: true,
@@ -160,6 +162,7 @@ struct LayerStep: Sendable {
     let downTiles = tiles([.down])
 
     try pass.norm(.layer(layer, .feedForwardNorm), into: normed)
+    try pass.observe(normed, of: [.gate, .up], layer: layer)
     try forEachTile(of: tiles([.gate]), then: downTiles) { tile, buffers in
       let up = Tile(weight: .up, rows: tile.rows)
       pass.prefetch(pass.model.weight(.layer(layer, .up)), rows: tile.rows)
@@ -176,6 +179,7 @@ struct LayerStep: Sendable {
         }
       }
     }
+    try pass.observe(activations, of: [.down], layer: layer)
     try forEachTile(of: downTiles, then: []) { tile, buffers in
       try multiply(
         activations, tile, into: pass.hiddenMatrix[columns: tile.rows], adds: true,

@@ -18,15 +18,11 @@ extension ReferenceModel {
         divisors: try factors.map { try Self.read($0, of: archive, dimensions) }),
       layout: .neighbours, attentionFactor: try keys.attentionFactor())
 
-    var names: [WeightRole: String] = [
-      .tokenEmbedding: Self.embeddingName, .outputNorm: "output_norm.weight",
-      .output: "output.weight",
-    ]
+    var roles: [WeightRole] = [.tokenEmbedding, .outputNorm, .output]
     for layer in 0..<dimensions.layerCount {
-      for weight in LayerWeight.allCases {
-        names[.layer(layer, weight)] = "blk.\(layer).\(weight.archiveName)"
-      }
+      roles += LayerWeight.allCases.map { .layer(layer, $0) }
     }
+    let names = Dictionary(uniqueKeysWithValues: roles.map { ($0, $0.archiveName) })
     try self.init(
       source: archive, path: path, dimensions: dimensions, rotary: rotary, names: names,
       ignored: [Self.factorsName]
@@ -64,6 +60,18 @@ extension ReferenceModel {
         reason: .outOfRange(found: "\(bad)", allowed: "finite factors above 0"))
     }
     return factors
+  }
+}
+
+extension WeightRole {
+  /// What an archive calls the tensor.
+  package var archiveName: String {
+    switch self {
+    case .tokenEmbedding: ReferenceModel.embeddingName
+    case .outputNorm: "output_norm.weight"
+    case .output: "output.weight"
+    case .layer(let layer, let weight): "blk.\(layer).\(weight.archiveName)"
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import Quantizers
+import ByteIO
 import ReferenceModel
 
 /// How many chunks of a text go through the models together.
@@ -25,53 +25,56 @@ package struct ForwardBudget: Hashable, Sendable {
 
   /// Bytes that the allocator and the libraries take besides, once and per thread.
   static let slack: UInt64 = 24 << 20
-  /// A score, and the columns of figures and sorted copies that statistics make of them.
-  static let bytesPerScore = 120
   static let slackPerThread = UInt64(MatrixLibrary.workspaceByteCountPerThread) + (1 << 20)
 
+  /// Makes groups as large as fit.
+  ///
   /// - Parameters:
-  ///   - models: one or two.
-  ///   - text: what will be scored.
+  ///   - chunkCount: of the text, at least one.
   ///   - limit: most resident bytes.
-  ///   - used: resident bytes now.
+  ///   - used: bytes that are taken whatever the groups are.
   ///   - threadCount: workers.
-  ///   - keptCounts: what is kept per position for a saved reference.
-  ///   - lookupCount: logits that are looked up per position.
+  ///   - bytes: what a group of so many chunks takes; grows with it.
   /// - Throws: `TooSmall` when not even one chunk fits.
   package init(
-    models: [ReferenceModel], text: ScoringText, limit: UInt64, used: UInt64, threadCount: Int,
-    keptCounts: SavedReference.KeptCounts?, lookupCount: Int
+    chunkCount: Int, limit: UInt64, used: UInt64, threadCount: Int, bytes: (Int) -> Int
   ) throws(TooSmall) {
-    func bytes(_ chunks: Int) -> Int {
-      let tokens = chunks * text.contextLength
-      let passes = models.reduce(0) { $0 + ForwardPass.byteCount($1, tokenCount: tokens) }
-      return passes
-        + ForwardScratch.byteCount(
-          models, tokenCount: tokens, contextLength: text.contextLength, threadCount: threadCount)
-        + OutputStage.byteCount(
-          positionCount: chunks * text.scoredPositions.count, modelCount: models.count,
-          threadCount: threadCount, keptCounts: keptCounts, lookupCount: lookupCount)
-    }
-    let fixed =
-      used + Self.slack + UInt64(threadCount) * Self.slackPerThread
-      + UInt64(text.scoredPositionCount * Self.bytesPerScore)
+    let fixed = used + Self.slack + UInt64(threadCount) * Self.slackPerThread
     let needed = fixed + UInt64(bytes(1))
     guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }
     var low = 1
-    var high = text.chunkCount
+    var high = chunkCount
     while low < high {
       let middle = (low + high + 1) / 2
       if fixed + UInt64(bytes(middle)) <= limit { low = middle } else { high = middle - 1 }
     }
     // Groups of equal size: the last one reads the models like the others.
-    groupCount = (text.chunkCount + low - 1) / low
-    chunksPerGroup = (text.chunkCount + groupCount - 1) / groupCount
+    groupCount = (chunkCount + low - 1) / low
+    chunksPerGroup = (chunkCount + groupCount - 1) / groupCount
     byteCount = bytes(chunksPerGroup)
+  }
+
+  /// Bytes of hidden states and scratch for some chunks that go through these models in turn.
+  package static func passByteCount(
+    _ models: [ReferenceModel], chunks: Int, contextLength: Int, threadCount: Int
+  ) -> Int {
+    let tokens = chunks * contextLength
+    return models.reduce(0) { $0 + ForwardPass.byteCount($1, tokenCount: tokens) }
+      + ForwardScratch.byteCount(
+        models, tokenCount: tokens, contextLength: contextLength, threadCount: threadCount)
   }
 
   package func groups(chunkCount: Int) -> [Range<Int>] {
     stride(from: 0, to: chunkCount, by: chunksPerGroup).map {
       $0..<min($0 + chunksPerGroup, chunkCount)
     }
+  }
+
+  /// One line on what a run will read, for the user to know beforehand.
+  package func cost(_ models: [ReferenceModel], chunkCount: Int) -> String {
+    let bytes = models.reduce(0) { $0 + $1.source.fileByteCounts.reduce(0, +) }
+    let groups = groupCount == 1 ? "one group" : "\(groupCount) groups"
+    return "\(chunkCount) chunks in \(groups), each of which reads "
+      + "\(byteText(bytes)): \(byteText(bytes * UInt64(groupCount))) in all"
   }
 }
