@@ -66,15 +66,8 @@ public struct CalibrationResult: Sendable {
   public var chunkSize: Int
   /// Chunks that an interrupted run had done.
   public var resumedChunkCount = 0
-  /// Experts that no text reached.
-  public var unreachedExperts: [UnreachedExperts]
+  /// Of the written file; empty for a dense model.
+  public var expertUses: [ExpertUse]
   public var elapsed: Duration = .zero
   public var peakResidentByteCount: UInt64 = 0
-
-  /// Experts of one matrix without data: quantizers take ones for them.
-  public struct UnreachedExperts: Hashable, Sendable {
-    public var matrix: String
-    public var experts: [Int]
-    public var expertCount: Int
-  }
 }

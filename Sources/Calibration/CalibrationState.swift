@@ -4,8 +4,8 @@ import Tensors
 
 /// What an interrupted calibration had summed up, in a file beside its output.
 ///
-/// A GGUF file with the sums in double precision: a run that goes on from it writes what a run
-/// without interruption writes.
+/// A GGUF file with the sums in double precision: a run that goes on from it with the same memory
+/// writes what a run without interruption writes.
 ///
 /// Source: formats/imatrix.md
 package struct CalibrationState {
@@ -14,6 +14,7 @@ package struct CalibrationState {
     package static let type = ImportanceSums.Key.type
     package static let run = "ingot.calibration.run"
     package static let chunkCount = "ingot.calibration.chunk_count"
+    package static let groupChunkCount = "ingot.calibration.group_chunk_count"
     package static let inputs = "ingot.calibration.inputs"
   }
   /// Value of `Key.type`.
@@ -23,6 +24,8 @@ package struct CalibrationState {
   package var run: [String]
   /// Chunks of the text that are done.
   package var chunkCount: Int
+  /// Chunks of a group: with the same groups the sums that follow are the same to the last bit.
+  package var groupChunkCount: Int
   /// All inputs with what they have summed up.
   package var inputs: [InputSums]
 
@@ -30,9 +33,10 @@ package struct CalibrationState {
   package static func path(output: String) -> String { output + ".state" }
 
   /// Takes what a run has.
-  package init(run: [String], chunkCount: Int, inputs: [InputSums]) {
+  package init(run: [String], chunkCount: Int, groupChunkCount: Int, inputs: [InputSums]) {
     self.run = run
     self.chunkCount = chunkCount
+    self.groupChunkCount = groupChunkCount
     self.inputs = inputs
   }
 
@@ -60,7 +64,8 @@ package struct CalibrationState {
           found: metadata[Key.type]?.string ?? "no such key", allowed: Self.fileType))
     }
     guard let table = metadata[Key.run]?.strings, let inputs = metadata[Key.inputs]?.strings,
-      let chunkCount = metadata[Key.chunkCount]?.int
+      let chunkCount = metadata[Key.chunkCount]?.int,
+      let groupChunkCount = metadata[Key.groupChunkCount]?.int
     else { throw fail("gguf.kv", .missing("keys ingot.calibration.*")) }
     let known = table.indices.map { table.text($0) }
     if known != run {
@@ -99,7 +104,7 @@ package struct CalibrationState {
           counts: try Self.numbers(counts, file)))
     }
     try file.checkUnchanged()
-    self.init(run: run, chunkCount: chunkCount, inputs: sums)
+    self.init(run: run, chunkCount: chunkCount, groupChunkCount: groupChunkCount, inputs: sums)
   }
 
   private static func numbers(_ tensor: TensorDescriptor, _ file: GGUFFile) throws(FormatError)
@@ -129,6 +134,7 @@ package struct CalibrationState {
     metadata[Key.type] = .string(Self.fileType)
     metadata[Key.run] = .array(.string(StringTable(run)))
     metadata[Key.chunkCount] = .uint32(UInt32(clamping: chunkCount))
+    metadata[Key.groupChunkCount] = .uint32(UInt32(clamping: groupChunkCount))
     metadata[Key.inputs] = .array(
       .string(StringTable(inputs.map { $0.matrices.joined(separator: " ") })))
     let tensors = inputs.flatMap { input in

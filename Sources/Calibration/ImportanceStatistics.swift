@@ -29,13 +29,22 @@ package struct ImportanceStatistics: Sendable {
     }
   }
 
-  /// Experts without data, matrix by matrix.
-  package var unreachedExperts: [CalibrationResult.UnreachedExperts] {
-    matrices.compactMap { matrix in
-      let experts = matrix.unreachedExperts
-      guard !experts.isEmpty else { return nil }
-      return .init(matrix: matrix.name, experts: experts, expertCount: matrix.counts.count)
+  /// How the experts of stacked matrices are used; matrices of a layer with the same counts, which
+  /// the same routing gave, together.
+  package var expertUses: [ExpertUse] {
+    var uses: [ExpertUse] = []
+    var layers: [Int?] = []
+    for matrix in matrices where matrix.counts.count > 1 {
+      if let last = uses.indices.last, layers[last] == matrix.layer,
+        uses[last].counts == matrix.counts
+      {
+        uses[last].matrices.append(matrix.name)
+      } else {
+        uses.append(ExpertUse(matrices: [matrix.name], counts: matrix.counts))
+        layers.append(matrix.layer)
+      }
     }
+    return uses
   }
 
   private static func cosine(_ a: [Float], _ b: [Float]) -> Double? {
@@ -105,22 +114,6 @@ package struct MatrixImportance: Sendable {
     }
     figures = values.isEmpty ? nil : Figures(values)
   }
-
-  package var unreachedExperts: [Int] {
-    counts.count > 1 ? counts.indices.filter { counts[$0] == 0 } : []
-  }
-
-  /// Entropy of how the tokens spread over the experts, in bits; `nil` for a dense matrix.
-  ///
-  /// `log2(experts)` when all get the same, 0 when one gets everything.
-  package var routingEntropy: Double? {
-    counts.count > 1 ? entropyInBits(counts) : nil
-  }
-
-  /// The routing's entropy as a share of what equal use of all experts would have.
-  package var routingEvenness: Double {
-    routingEntropy.map { $0 / log2(Double(counts.count)) } ?? 1
-  }
 }
 
 extension MatrixImportance.Figures {
@@ -141,6 +134,24 @@ extension MatrixImportance.Figures {
     outlierShare =
       deviation > 0 ? Double(values.count { $0 - mean > deviation }) / count : 0
   }
+}
+
+/// How a text's tokens spread over the experts of matrices that are stacked under one name each.
+public struct ExpertUse: Hashable, Sendable {
+  /// Those that the same tokens reached.
+  public var matrices: [String]
+  /// Tokens per expert.
+  public var counts: [Double]
+
+  /// Experts that no token reached: quantizers take ones for their importance.
+  public var unreached: [Int] { counts.indices.filter { counts[$0] == 0 } }
+
+  /// Entropy of the experts' shares of the tokens, in bits: `log2(experts)` when all get the same, 0
+  /// when one gets everything.
+  public var entropy: Double { entropyInBits(counts) }
+
+  /// The entropy as a share of what equal use would have.
+  public var evenness: Double { counts.count > 1 ? entropy / log2(Double(counts.count)) : 1 }
 }
 
 /// Entropy of numbers as shares of their sum.

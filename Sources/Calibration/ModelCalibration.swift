@@ -63,6 +63,7 @@ package struct ModelCalibration: Sendable {
       opened = nil
     }
     self.run = run
+    try Self.checkRoom(for: options.merged, memoryLimit: memoryLimit)
     merged = try options.merged.map { path throws(FormatError) in try ImportanceSums(path) }
     try Self.check(merged, fit: opened?.model.model)
     let statePath = CalibrationState.path(output: options.output)
@@ -97,6 +98,16 @@ package struct ModelCalibration: Sendable {
     return lines
   }
 
+  /// Refuses files that are too large to be held together with their sum.
+  private static func checkRoom(for paths: [String], memoryLimit: UInt64) throws {
+    let byteCount = try paths.reduce(0) { $0 + (try PositionalFile($1).byteCount) }
+    guard byteCount > memoryLimit / 2 else { return }
+    throw OptionError(
+      option: "--memory-limit", found: byteText(memoryLimit),
+      problem: "is too small to merge \(byteText(byteCount)) of importance data",
+      advice: "raise it to \(byteText(2 * byteCount)), or merge fewer files at a time")
+  }
+
   /// Refuses data of another model before hours of work go into a sum with them.
   private static func check(_ merged: [ImportanceSums], fit model: ReferenceModel?)
     throws(FormatError)
@@ -107,6 +118,13 @@ package struct ModelCalibration: Sendable {
       matrices[ExactString(role.archiveName)] = Self.sumCount(tensor)
     }
     for part in merged {
+      if let last = part.lastLayer, last != model.dimensions.layerCount - 1 {
+        throw FormatError(
+          file: part.file, field: "imatrix",
+          reason: .inconsistent(
+            "has layers up to \(last), the model up to \(model.dimensions.layerCount - 1)"),
+          advice: "the importance data belong to another model")
+      }
       for (name, entry) in part.entries.sorted(by: { $0.key < $1.key }) {
         let needed = matrices[name]
         if needed == entry.sums.count || name == "token_embd.weight" { continue }
@@ -157,7 +175,8 @@ package struct ModelCalibration: Sendable {
     let sums = matrices.reduce(0) { $0 + UInt64(Self.sumCount($1)) } * 12
     return try ForwardBudget(
       chunkCount: chunksLeft.count, limit: memoryLimit,
-      used: ProcessMemory.residentByteCount + sums, threadCount: threadCount
+      used: ProcessMemory.residentByteCount + sums, threadCount: threadCount,
+      earlierGroup: state?.groupChunkCount
     ) { chunks in
       ForwardBudget.passByteCount(
         [opened.model], chunks: chunks, contextLength: text.contextLength, threadCount: threadCount)
@@ -197,7 +216,7 @@ package struct ModelCalibration: Sendable {
       tokenCount: chunksLeft.count * (opened?.text.contextLength ?? 0),
       chunkCount: sums.chunkCount, chunkSize: sums.chunkSize ?? 0,
       resumedChunkCount: state?.chunkCount ?? 0,
-      unreachedExperts: ImportanceStatistics(sums).unreachedExperts)
+      expertUses: ImportanceStatistics(sums).expertUses)
     result.elapsed = ContinuousClock.now - start
     result.peakResidentByteCount = ProcessMemory.peakResidentByteCount
     return result
@@ -243,7 +262,8 @@ package struct ModelCalibration: Sendable {
       try model.source.checkUnchanged()
       if number + 1 < groups.count {
         try CalibrationState(
-          run: run, chunkCount: chunks.upperBound, inputs: collector.sortedInputs
+          run: run, chunkCount: chunks.upperBound, groupChunkCount: budget.chunksPerGroup,
+          inputs: collector.sortedInputs
         ).write(statePath)
       }
     }

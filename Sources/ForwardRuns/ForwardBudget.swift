@@ -34,10 +34,12 @@ package struct ForwardBudget: Hashable, Sendable {
   ///   - limit: most resident bytes.
   ///   - used: bytes that are taken whatever the groups are.
   ///   - threadCount: workers.
+  ///   - earlierGroup: chunks of a group in the run that this one goes on from; kept if it fits.
   ///   - bytes: what a group of so many chunks takes; grows with it.
   /// - Throws: `TooSmall` when not even one chunk fits.
   package init(
-    chunkCount: Int, limit: UInt64, used: UInt64, threadCount: Int, bytes: (Int) -> Int
+    chunkCount: Int, limit: UInt64, used: UInt64, threadCount: Int, earlierGroup: Int? = nil,
+    bytes: (Int) -> Int
   ) throws(TooSmall) {
     let fixed = used + Self.slack + UInt64(threadCount) * Self.slackPerThread
     let needed = fixed + UInt64(bytes(1))
@@ -48,9 +50,14 @@ package struct ForwardBudget: Hashable, Sendable {
       let middle = (low + high + 1) / 2
       if fixed + UInt64(bytes(middle)) <= limit { low = middle } else { high = middle - 1 }
     }
-    // Groups of equal size: the last one reads the models like the others.
-    groupCount = (chunkCount + low - 1) / low
-    chunksPerGroup = (chunkCount + groupCount - 1) / groupCount
+    if let earlierGroup, (1...low).contains(earlierGroup) {
+      groupCount = (chunkCount + earlierGroup - 1) / earlierGroup
+      chunksPerGroup = earlierGroup
+    } else {
+      // Groups of equal size: the last one reads the models like the others.
+      groupCount = (chunkCount + low - 1) / low
+      chunksPerGroup = (chunkCount + groupCount - 1) / groupCount
+    }
     byteCount = bytes(chunksPerGroup)
   }
 

@@ -82,11 +82,7 @@ extension CalibrationResult {
         "\(tokenCount) tokens in \(fixed(elapsed / .seconds(1), 1)) s, "
           + "\(fixed(tokensPerSecond, 0)) tokens/s, peak memory \(byteText(peakResidentByteCount))")
     }
-    for unreached in unreachedExperts {
-      lines.append(
-        "\(printable(unreached.matrix)): \(unreached.experts.count) of \(unreached.expertCount) "
-          + "experts were never reached; they count as equally important in every column")
-    }
+    lines += expertUses.compactMap(\.unreachedLine)
     return lines.joined(separator: "\n")
   }
 
@@ -114,19 +110,8 @@ extension CalibrationResult {
       json.value(tokensPerSecond)
       json.key("peakResidentBytes")
       json.value(peakResidentByteCount)
-      json.key("unreachedExperts")
-      json.array { json in
-        for unreached in unreachedExperts {
-          json.object { json in
-            json.key("matrix")
-            json.value(unreached.matrix)
-            json.key("experts")
-            json.array { json in for expert in unreached.experts { json.value(expert) } }
-            json.key("expertCount")
-            json.value(unreached.expertCount)
-          }
-        }
-      }
+      json.key("experts")
+      json.array { json in for use in expertUses { use.write(to: &json) } }
     }
     return writer.text
   }
@@ -134,5 +119,32 @@ extension CalibrationResult {
   private var tokensPerSecond: Double {
     let seconds = elapsed / .seconds(1)
     return seconds > 0 ? Double(tokenCount) / seconds : 0
+  }
+}
+
+extension ExpertUse {
+  /// A line about the experts without data; `nil` when all have some.
+  var unreachedLine: String? {
+    guard !unreached.isEmpty else { return nil }
+    return "no token reached \(unreached.count) of \(counts.count) experts of "
+      + "\(printable(matrices.joined(separator: ", "))): "
+      + unreached.map(String.init).joined(separator: ", ")
+      + "; their columns count as equally important"
+  }
+
+  /// A member of stable JSON.
+  func write(to json: inout JSONWriter) {
+    json.object { json in
+      json.key("matrices")
+      json.array { json in for name in matrices { json.value(name) } }
+      json.key("counts")
+      json.array { json in for count in counts { json.value(count) } }
+      json.key("unreached")
+      json.array { json in for expert in unreached { json.value(expert) } }
+      json.key("entropy")
+      json.value(entropy)
+      json.key("evenness")
+      json.value(evenness)
+    }
   }
 }

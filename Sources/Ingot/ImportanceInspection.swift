@@ -35,6 +35,7 @@ public struct ImportanceInspection: Sendable {
   /// Text for people.
   ///
   /// - Parameter showsTensors: every matrix, not only every kind of matrix.
+  /// - Returns: lines without a line's end behind the last.
   public func table(showsTensors: Bool) -> String {
     let size = sums.chunkSize.map { " of \($0) tokens" } ?? ", older form"
     var lines = [
@@ -43,13 +44,10 @@ public struct ImportanceInspection: Sendable {
     lines += sums.datasets.map { "text: \(printable($0))" }
     lines += ["", "inputs squared, mean over the tokens; by kind of matrix, over all layers:"]
     lines += kindTable
-    let routed = statistics.matrices.filter { $0.counts.count > 1 }
-    if !routed.isEmpty {
-      lines += ["", "tokens per expert:"] + Self.routingTable(routed)
-      lines += statistics.unreachedExperts.map { unreached in
-        "never reached in \(printable(unreached.matrix)): "
-          + unreached.experts.map(String.init).joined(separator: ", ")
-      }
+    let uses = statistics.expertUses
+    if !uses.isEmpty {
+      lines += ["", "tokens per expert:"] + Self.useTable(uses)
+      lines += uses.compactMap(\.unreachedLine)
     }
     if showsTensors { lines += ["", "matrices:"] + matrixTable }
     return lines.joined(separator: "\n")
@@ -81,7 +79,7 @@ public struct ImportanceInspection: Sendable {
 
   private var matrixTable: [String] {
     let rows = statistics.matrices.map { matrix in
-      [printable(matrix.name), "\(matrix.columnCount)", significant(matrix.counts.reduce(0, +), 9)]
+      [printable(matrix.name), "\(matrix.columnCount)", fixed(matrix.counts.reduce(0, +), 0)]
         + Self.cells(matrix.figures)
         + [matrix.previousLayerCosine.map { fixed($0, 4) } ?? "-"]
     }
@@ -89,16 +87,15 @@ public struct ImportanceInspection: Sendable {
     return TextTable(header, rows, rightAligned: Set(1..<header.count)).lines
   }
 
-  private static func routingTable(_ matrices: [MatrixImportance]) -> [String] {
-    let header = ["matrix", "experts", "reached", "least", "most", "entropy", "of equal use"]
-    let rows = matrices.map { matrix in
-      let most = matrix.counts.max() ?? 0
-      let entropy = matrix.routingEntropy ?? 0
-      let reached = matrix.counts.count - matrix.unreachedExperts.count
+  private static func useTable(_ uses: [ExpertUse]) -> [String] {
+    let header = ["matrices", "experts", "reached", "least", "most", "entropy", "of equal use"]
+    let rows = uses.map { use in
+      let others = use.matrices.count > 1 ? " and \(use.matrices.count - 1) more" : ""
       return [
-        printable(matrix.name), "\(matrix.counts.count)", "\(reached)",
-        significant(matrix.counts.min() ?? 0, 9), significant(most, 9),
-        fixed(entropy, 3) + " bits", fixed(100 * matrix.routingEvenness, 1) + " %",
+        printable(use.matrices[0]) + others, "\(use.counts.count)",
+        "\(use.counts.count - use.unreached.count)", fixed(use.counts.min() ?? 0, 0),
+        fixed(use.counts.max() ?? 0, 0), fixed(use.entropy, 3) + " bits",
+        fixed(100 * use.evenness, 1) + " %",
       ]
     }
     return TextTable(header, rows, rightAligned: Set(1..<header.count)).lines
@@ -122,6 +119,8 @@ public struct ImportanceInspection: Sendable {
       }
       json.key("matrices")
       json.array { json in for matrix in statistics.matrices { matrix.write(to: &json) } }
+      json.key("experts")
+      json.array { json in for use in statistics.expertUses { use.write(to: &json) } }
     }
     return writer.text
   }
@@ -156,14 +155,6 @@ extension MatrixImportance {
       json.value(columnCount)
       json.key("counts")
       json.array { json in for count in counts { json.value(count) } }
-      if let routingEntropy {
-        json.key("unreachedExperts")
-        json.array { json in for expert in unreachedExperts { json.value(expert) } }
-        json.key("routingEntropy")
-        json.value(routingEntropy)
-        json.key("routingEvenness")
-        json.value(routingEvenness)
-      }
       if let figures {
         let members = [
           ("sum", figures.sum), ("minimum", figures.minimum), ("mean", figures.mean),

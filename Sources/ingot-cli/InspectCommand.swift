@@ -4,7 +4,7 @@ import Ingot
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Shows what the headers of a file or checkpoint say, or what an importance file holds.",
+    abstract: "Shows what a file's or checkpoint's headers say, or how importance spreads.",
     discussion: """
       Reads safetensors and PyTorch files, GGUF archives (also the first of a split) and Hugging Face \
       directories; no tensor data is read. Of an importance file (--imatrix of convert) it shows \

@@ -1,6 +1,7 @@
 import ByteIO
 import Calibration
 import GGUF
+import Tensors
 import TestSupport
 import Testing
 
@@ -8,7 +9,7 @@ private let run = ["context 8", "3 chunks"]
 
 private func example() -> CalibrationState {
   CalibrationState(
-    run: run, chunkCount: 2,
+    run: run, chunkCount: 2, groupChunkCount: 1,
     inputs: [
       InputSums(matrices: ["a.weight", "b.weight"], sums: [1, 2.5, 3, 0], counts: [7, 0]),
       InputSums(matrices: ["c.weight"], sums: [1.0 / 3], counts: [9]),
@@ -20,7 +21,7 @@ private func example() -> CalibrationState {
   let path = folder.file("state")
   try example().write(path)
   let read = try #require(try CalibrationState(path, run: run, totalChunkCount: 3))
-  #expect(read.chunkCount == 2 && read.run == run)
+  #expect(read.chunkCount == 2 && read.groupChunkCount == 1 && read.run == run)
   #expect(read.inputs.map(\.matrices) == [["a.weight", "b.weight"], ["c.weight"]])
   #expect(read.inputs.map(\.allSums) == [[1, 2.5, 3, 0], [1.0 / 3]])
   #expect(read.inputs.map(\.allCounts) == [[7, 0], [9]])
@@ -50,7 +51,9 @@ private func example() -> CalibrationState {
   let path = folder.file("state")
   try example().write(path)
   let whole = try PositionalFile.readAll(path, limit: 1 << 16)
-  for count in 0..<whole.count {
+  // Behind the last number there is padding only.
+  let ends = try GGUFFile(path).tensors.map { Int($0.regions[0].fileOffset) + $0.byteCount }
+  for count in 0..<(try #require(ends.max())) {
     let cut = folder.write("cut", whole[..<count])
     #expect(throws: FormatError.self, "cut at \(count)") {
       try CalibrationState(cut, run: run, totalChunkCount: 3)
@@ -70,4 +73,20 @@ private func example() -> CalibrationState {
     }
   }
   #expect(refused > whole.count)
+}
+
+/// The page and the code name the same keys with the same types.
+@Test func stateKeysMatchThePage() throws {
+  let folder = TemporaryFolder()
+  try example().write(folder.file("state"))
+  let metadata = try GGUFFile(folder.file("state")).metadata
+  let rows = try MarkdownTable(
+    page: "imatrix.md", columns: ["key", "type"], after: "## State of an interrupted calibration"
+  ).rows
+  #expect(rows.map { $0["key"] } == metadata.keys.map(\.string))
+  #expect(rows.map { $0["type"] } == metadata.entries.map { $0.value.pageName })
+}
+
+extension MetadataValue {
+  fileprivate var pageName: String { strings == nil ? "\(ggufType)" : "array of string" }
 }

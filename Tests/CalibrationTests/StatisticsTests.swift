@@ -24,20 +24,25 @@ private func sums(_ entries: [String: ImportanceSums.Entry]) -> ImportanceSums {
   // 1/8, 1/8, 6/8: 3/8 + 3/8 + 3/4 · log2(4/3)
   #expect(abs(figures.entropy - (0.75 + 0.75 * 0.415_037_499_278_844)) < 1e-12)
   #expect(abs(figures.evenness - figures.entropy / 2) < 1e-12)
-  #expect(matrix.routingEntropy == nil && matrix.unreachedExperts.isEmpty)
+  #expect(statistics.expertUses.isEmpty)
 }
 
-@Test func routingOfExperts() throws {
-  let name = "blk.0.ffn_down_exps.weight"
+@Test func useOfExperts() throws {
+  let stack = ImportanceSums.Entry(sums: [1, 1, 0, 0, 6, 2, 0, 0], counts: [1, 0, 1, 0])
   let statistics = ImportanceStatistics(
-    sums([name: .init(sums: [1, 1, 0, 0, 6, 2, 0, 0], counts: [1, 0, 1, 0])]))
-  let matrix = try #require(statistics.matrices.first)
-  #expect(matrix.unreachedExperts == [1, 3])
-  #expect(matrix.routingEntropy == 1 && matrix.routingEvenness == 0.5)
+    sums([
+      "blk.0.ffn_down_exps.weight": stack, "blk.0.ffn_up_exps.weight": stack,
+      "blk.1.ffn_up_exps.weight": stack, "blk.1.attn_q.weight": .init(sums: [1], counts: [2]),
+    ]))
   // Experts without data have no part in the figures.
-  #expect(matrix.figures?.sum == 10 && matrix.figures?.minimum == 1)
-  let unreached = try #require(statistics.unreachedExperts.first)
-  #expect(unreached.matrix == name && unreached.experts == [1, 3] && unreached.expertCount == 4)
+  #expect(statistics.matrices[0].figures?.sum == 10)
+  #expect(statistics.matrices[0].figures?.minimum == 1)
+  let uses = statistics.expertUses
+  #expect(
+    uses.map(\.matrices) == [
+      ["blk.0.ffn_down_exps.weight", "blk.0.ffn_up_exps.weight"], ["blk.1.ffn_up_exps.weight"],
+    ])
+  #expect(uses[0].unreached == [1, 3] && uses[0].entropy == 1 && uses[0].evenness == 0.5)
 }
 
 @Test func layersAreComparedWithTheOneBefore() throws {

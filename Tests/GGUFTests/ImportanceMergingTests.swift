@@ -54,6 +54,10 @@ private func part(
       #expect(error.file == "b" && error.field == "imatrix[x]")
     }
   }
+  // Two models whose layers have one size.
+  let entry = ImportanceSums.Entry(sums: [1], counts: [1])
+  let (short, long) = (part(["blk.1.x": entry]), part(["blk.1.x": entry, "blk.2.x": entry]))
+  #expect(throws: FormatError.self) { try ImportanceSums.merged([short, long]) }
   let large = part(["x": .init(sums: [.greatestFiniteMagnitude], counts: [1])])
   #expect(throws: FormatError.self) { try ImportanceSums.merged([large, large]) }
 }

@@ -12,7 +12,8 @@ extension ImportanceSums {
   ///   - parts: at least one, in the order in which their texts are listed.
   ///   - chunkSize: of the result; `nil` takes that of the first part which says.
   /// - Returns: the sum, named like the first part.
-  /// - Throws: `FormatError` where an entry has another size than in a part before it.
+  /// - Throws: `FormatError` where an entry has another size than in a part before it, or a part has
+  ///   another number of layers.
   package static func merged(_ parts: [ImportanceSums], chunkSize: Int? = nil)
     throws(FormatError) -> ImportanceSums
   {
@@ -22,6 +23,7 @@ extension ImportanceSums {
     /// Where each entry came from, for errors.
     var origins: [ExactString: String] = [:]
     for part in parts {
+      try part.checkLayers(like: parts[0])
       result.datasets += part.datasets
       // One call of the older form is a chunk.
       let factor: Float = part.chunkSize == nil ? Float(size) : 1
@@ -54,11 +56,36 @@ extension ImportanceSums {
     return result
   }
 
+  private func checkLayers(like other: ImportanceSums) throws(FormatError) {
+    let (own, others) = (lastLayer, other.lastLayer)
+    guard own != others, let own, let others else { return }
+    throw FormatError(
+      file: file, field: "imatrix",
+      reason: .inconsistent(
+        "has layers up to \(own), and \(printable(other.file)) up to \(others)"),
+      advice: "these are importance data of different models")
+  }
+
+  /// The largest N of all names `blk.N.*`; `nil` without any.
+  package var lastLayer: Int? { GGUF.lastLayer(of: entries.keys) }
+
   /// Most tokens that an expert of any matrix has seen; for a dense matrix, all of them.
   private var largestCount: Int {
     let largest = entries.values.lazy.compactMap { $0.counts.max() }.max() ?? 0
     return Int(exactly: largest) ?? Int(Int32.max)
   }
+}
+
+extension ImportanceMatrix {
+  /// The largest N of all names `blk.N.*`; `nil` without any.
+  package var lastLayer: Int? { GGUF.lastLayer(of: entries.keys) }
+}
+
+func lastLayer(of names: some Sequence<ExactString>) -> Int? {
+  names.lazy.compactMap { name in
+    let parts = name.string.split(separator: ".", maxSplits: 2)
+    return parts.count == 3 && parts[0] == "blk" ? Int(parts[1]) : nil
+  }.max()
 }
 
 extension ImportanceSums.Entry {

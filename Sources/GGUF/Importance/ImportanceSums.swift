@@ -95,4 +95,3 @@ package struct ImportanceSums: Sendable {
       reason: .outOfRange(found: "\(values[index])", allowed: "a finite number from 0 on"))
   }
 }
-

@@ -25,6 +25,20 @@ package struct ObservedInput {
   package var columnCount: Int
   /// The ones that this call is about.
   package var columns: Range<Int>
+
+  package init(
+    matrices: [String], expert: Int, expertCount: Int, start: UnsafePointer<Float>, rowCount: Int,
+    stride: Int, columnCount: Int, columns: Range<Int>
+  ) {
+    self.matrices = matrices
+    self.expert = expert
+    self.expertCount = expertCount
+    self.start = start
+    self.rowCount = rowCount
+    self.stride = stride
+    self.columnCount = columnCount
+    self.columns = columns
+  }
 }
 
 extension ForwardPass {
