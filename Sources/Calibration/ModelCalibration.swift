@@ -74,6 +74,11 @@ package struct ModelCalibration: Sendable {
           ?? "nothing to resume: there is no \(printable(statePath))")
     } else {
       state = nil
+      if opened != nil, (try? PositionalFile(statePath)) != nil {
+        warnings.append(
+          "\(printable(statePath)) of an interrupted calibration is replaced: --resume goes on from it"
+        )
+      }
     }
     output = try OutputFile(options.output)
   }

@@ -74,11 +74,11 @@ private func json(_ text: String) throws -> JSONValue {
   let arguments = [llama3, "-o", path] + settings + limit
   let stopped = Command.run(
     [Command.ingot, "calibrate"] + arguments, at: { access(state, F_OK) == 0 }
-  ) { kill($0, SIGINT) }
+  ) { kill($0, SIGTERM) }
   #expect(stopped.status == 130 && stopped.error.contains("--resume"), "\(stopped)")
   #expect(folder.list().sorted() == ["part.state", "whole"])
 
-  // Another text, another context: not a part of this run.
+  // Other options: not a part of this run.
   let changed = calibrate(arguments + ["--resume", "--process-output"])
   #expect(changed.status == 65 && changed.error.contains("process-output"), "\(changed.error)")
   #expect(folder.list().sorted() == ["part.state", "whole"])
