@@ -46,6 +46,7 @@ struct ExpertStep: Sendable {
   private static let tokensPerTask = 512
 
   private func route() throws -> Routing {
+    try pass.observe(normed, of: [.router], layer: layer)
     let router = WeightMatrix(pass.model.weight(.layer(layer, .router)))
     let buffers = pass.scratch.routing
     let scores = buffers.scores.matrix(rows: normed.rowCount, columns: experts.count)
@@ -122,6 +123,7 @@ struct ExpertStep: Sendable {
       rows: count, columns: experts.feedForwardLength, at: count * width)
 
     try gather(choices, into: inputs)
+    try observe(inputs, of: [.expertGate, .expertUp], parts)
     let downTiles = tiles(parts, downs)
     try forEachTile(of: tiles(parts, gates), then: downTiles) { tile, buffers in
       let up = ups[tile.expert]
@@ -133,12 +135,26 @@ struct ExpertStep: Sendable {
       try pass.multiplyGates(
         activations, inputs[rows: tile.inputs], by: up, rows: tile.rows, library, buffers)
     }
+    try observe(inner, of: [.expertDown], parts)
     try forEachTile(of: downTiles, then: []) { tile, buffers in
       try pass.multiply(
         inner[rows: tile.inputs], by: tile.matrix, rows: tile.rows,
         into: inputs[rows: tile.inputs][columns: tile.rows], adds: false, library, buffers)
     }
     try scatter(inputs, choices)
+  }
+
+  /// Shows each expert's rows of a block; their number is how often the router picked it.
+  private func observe(
+    _ input: MatrixView, of weights: [LayerWeight], _ parts: [Routing.Part]
+  ) throws {
+    let first = parts.first?.choices.lowerBound ?? 0
+    for part in parts {
+      let rows = part.choices.lowerBound - first..<part.choices.upperBound - first
+      try pass.observe(
+        input[rows: rows], of: weights, layer: layer, expert: part.expert,
+        expertCount: experts.count)
+    }
   }
 
   /// Copies the inputs of the choices, weighted where that is the router's way.

@@ -90,6 +90,7 @@ struct LayerStep: Sendable {
     let outputTiles = tiles([.attentionOutput])
 
     try pass.norm(.layer(layer, .attentionNorm), into: normed)
+    try pass.observe(normed, of: [.query, .key, .value], layer: layer)
     try forEachTile(of: tiles([.query, .key, .value]), then: outputTiles) { tile, buffers in
       let (target, bias): (MatrixView, LayerWeight) =
         switch tile.weight {
@@ -101,6 +102,7 @@ struct LayerStep: Sendable {
     }
     try place(queries, keys)
     try attend(queries, keys, values)
+    try pass.observe(queries, of: [.attentionOutput], layer: layer)
     try forEachTile(of: outputTiles, then: tiles(feedForwardPart.map { [$0.gate] } ?? [])) {
       tile, buffers in
       try multiply(
@@ -234,6 +236,7 @@ struct LayerStep: Sendable {
     let activations = pass.scratch.activations.matrix(
       rows: normed.rowCount, columns: up.rowCount)
     let downTiles = tiles([part.down])
+    try pass.observe(normed, of: [part.gate, part.up], layer: layer)
     try forEachTile(of: tiles([part.gate]), then: downTiles) { tile, buffers in
       pass.prefetch(up, rows: tile.rows)
       let gates = activations[columns: tile.rows]
@@ -242,6 +245,7 @@ struct LayerStep: Sendable {
         gates, normed, by: up, rows: tile.rows, bias: part.upBias.map { .layer(layer, $0) },
         library, buffers)
     }
+    try pass.observe(activations, of: [part.down], layer: layer)
     try forEachTile(of: downTiles, then: []) { tile, buffers in
       try multiply(
         activations, tile, into: pass.hiddenMatrix[columns: tile.rows], adds: true,

@@ -64,6 +64,12 @@ package struct ReferenceModel: Sendable {
     return matrices
   }
 
+  /// Entries of every matrix's input; of experts, those of all, one after the other.
+  package var inputLengths: [WeightRole: Int] {
+    weights.filter { $0.value.shape.rank > 1 }.mapValues(\.columnCount)
+      .merging(experts.mapValues { $0.count * $0.columnCount }) { $1 }
+  }
+
   /// Where errors about a tensor point.
   func file(of tensor: TensorDescriptor) -> String {
     tensor.regions.first.map { source.files[$0.file] } ?? ""

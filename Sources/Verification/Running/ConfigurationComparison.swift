@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 import ReferenceModel
 import Tokenizers
 
@@ -27,9 +28,9 @@ enum ConfigurationComparison {
     ]
     for (name, expected, found) in sizes where expected != found {
       throw FormatError(
-        file: candidate.side.path, field: name,
+        file: candidate.path, field: name,
         reason: .inconsistent(
-          "is \(found), the reference \(printable(reference.side.path)) has \(expected)"),
+          "is \(found), the reference \(printable(reference.path)) has \(expected)"),
         advice: "these are two different models")
     }
     // Where one of them ties its output to its embedding, the other may have both.
@@ -37,14 +38,14 @@ enum ConfigurationComparison {
     let missing = own.keys.filter { $0 != .output && others[$0] == nil }
     if let role = missing.min(by: { "\($0)" < "\($1)" }) {
       throw FormatError(
-        file: candidate.side.path, field: "tensors",
+        file: candidate.path, field: "tensors",
         reason: .missing("the \(role), which the reference has as \(own[role]?.name.string ?? "")"))
     }
     if let extra = others.filter({ $0.key != .output && own[$0.key] == nil }).values
       .min(by: { $0.name < $1.name })
     {
       throw FormatError(
-        file: candidate.side.path, field: extra.name.string,
+        file: candidate.path, field: extra.name.string,
         reason: .inconsistent("the reference has no such tensor"),
         advice: "these are two different models")
     }
