@@ -79,14 +79,22 @@ let package = Package(
     .target(
       name: "ReferenceModel",
       dependencies: ["Checkpoints", "Architectures", "GGUF", "Quantizers", "Threads"]),
+    // What every run of a text through models shares: opened models, chunks, groups that fit.
+    .target(
+      name: "ForwardRuns",
+      dependencies: ["Planning", "ReferenceModel", "Tokenizers", "GGUF", "Checkpoints"]),
     .target(
       name: "Verification",
       dependencies: [
-        "Planning", "ReferenceModel", "Tokenizers", "Quantizers", "StrictJSON", "GGUF", "Formats",
-        "Threads",
+        "Planning", "ForwardRuns", "ReferenceModel", "Tokenizers", "Quantizers", "StrictJSON",
+        "GGUF", "Formats", "Threads",
       ]),
     .target(
-      name: "Ingot", dependencies: ["Conversion", "Verification", "ReferenceModel", "Formats"]),
+      name: "Calibration",
+      dependencies: ["Planning", "ForwardRuns", "ReferenceModel", "Quantizers", "GGUF", "Threads"]),
+    .target(
+      name: "Ingot",
+      dependencies: ["Conversion", "Calibration", "Verification", "ReferenceModel", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
       dependencies: [
@@ -152,7 +160,13 @@ let package = Package(
     .testTarget(
       name: "VerificationTests",
       dependencies: [
-        "Verification", "Ingot", "ReferenceModel", "GGUF", "Formats", "Quantizers", "StrictJSON",
+        "Verification", "ForwardRuns", "Ingot", "ReferenceModel", "GGUF", "Formats", "Quantizers",
+        "StrictJSON", "TestSupport",
+      ]),
+    .testTarget(
+      name: "CalibrationTests",
+      dependencies: [
+        "Calibration", "ForwardRuns", "Ingot", "ReferenceModel", "GGUF", "Quantizers", "StrictJSON",
         "TestSupport",
       ]),
     .testTarget(

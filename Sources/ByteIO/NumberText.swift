@@ -66,3 +66,8 @@ package func byteText(_ byteCount: UInt64) -> String {
   }
   return "\(byteCount) B"
 }
+
+/// `1 token`, `22057 tokens`.
+package func counted(_ count: Int, _ noun: String) -> String {
+  "\(count) \(noun)\(count == 1 ? "" : "s")"
+}

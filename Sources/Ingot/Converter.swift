@@ -3,6 +3,7 @@
 @_exported import Planning
 @_exported import Tensors
 @_exported import Threads
+import ForwardRuns
 import GGUF
 import Quantizers
 import ReferenceModel

@@ -93,7 +93,7 @@ public struct Verifier: Sendable {
   ///   `ConversionCancelled`.
   public func run(
     cancellation: CancellationFlag = CancellationFlag(),
-    progress: (@Sendable (VerificationProgress) -> Void)? = nil
+    progress: (@Sendable (RunProgress) -> Void)? = nil
   ) throws -> VerificationVerdict {
     do {
       var result = try verification.run(

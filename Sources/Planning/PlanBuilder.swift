@@ -77,6 +77,13 @@ struct PlanBuilder {
       try ImportanceMatrix($0)
         .filtered(including: recipe.includedWeights, excluding: recipe.excludedWeights)
     }
+    if let importance, let last = importance.lastLayer, !isCopy, last >= model.facts.layerCount {
+      throw FormatError(
+        file: importance.file, field: "imatrix",
+        reason: .inconsistent(
+          "has layers up to \(last), the model up to \(model.facts.layerCount - 1)"),
+        advice: "the importance matrix belongs to another model")
+    }
     var overrides = try recipe.tensorTypes.map { try TensorTypeOverride($0) }
     for file in recipe.tensorTypeFiles { overrides += try TensorTypeOverride.list(file: file) }
     options = TypeOptions(
@@ -222,7 +229,7 @@ struct PlanBuilder {
       case .always, .inMix:
         throw UsageError(
           "\(assignment.type.name) (tensor \(tensor.name)) needs an importance matrix; "
-            + "make one with llama-imatrix and pass --imatrix FILE")
+            + "make one with 'ingot calibrate' and pass --imatrix FILE")
       }
       return nil
     }

@@ -49,7 +49,7 @@ private func status(of error: any Error) -> ExitStatus {
   case let error as OutputError:
     error.step == .create ? .cannotCreate : .inputOutput
   case is UsageError: .usage
-  case is ConversionCancelled: .interrupted
+  case is ConversionCancelled, is CalibrationInterrupted: .interrupted
   default: .internalError
   }
 }

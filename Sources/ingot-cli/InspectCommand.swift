@@ -4,15 +4,17 @@ import Ingot
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Shows what the headers of a file or checkpoint say.",
+    abstract: "Shows what a file's or checkpoint's headers say, or how importance spreads.",
     discussion: """
       Reads safetensors and PyTorch files, GGUF archives (also the first of a split) and Hugging Face \
-      directories; no tensor data is read.
+      directories; no tensor data is read. Of an importance file (--imatrix of convert) it shows \
+      statistics: how important columns are, how evenly, and which experts the text never reached.
 
       EXAMPLES
         ingot inspect llama.gguf --metadata
         ingot inspect Llama-3.1-8B --tensors
         ingot inspect llama.gguf --tensors --json | jq '.tensors[].type'
+        ingot inspect imatrix.gguf --tensors
       """)
 
   @Argument(help: "File or directory.", completion: .file())
@@ -29,6 +31,10 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
+      if let importance = try ImportanceInspection(path) {
+        try Terminal.print(json ? importance.json : importance.table(showsTensors: tensors))
+        return
+      }
       let inspection = try Inspection(path)
       try Terminal.print(
         json

@@ -7,7 +7,7 @@ final class StepLine: Sendable {
   private let state: Mutex<State>
   private struct State {
     var nextReport: ContinuousClock.Instant
-    var step: VerificationProgress.Step?
+    var step: RunProgress.Step?
     var stepStart: ContinuousClock.Instant
   }
 
@@ -18,7 +18,7 @@ final class StepLine: Sendable {
   }
 
   /// Called from any worker; all but one call in many return at once.
-  func update(_ progress: VerificationProgress) {
+  func update(_ progress: RunProgress) {
     guard form != .silent else { return }
     let now = ContinuousClock.now
     let elapsed: Duration?? = state.withLockIfAvailable { state in
@@ -38,7 +38,7 @@ final class StepLine: Sendable {
     if form == .rewritten { Terminal.write("\r\u{1B}[K") }
   }
 
-  private func report(_ progress: VerificationProgress, seconds: Double) {
+  private func report(_ progress: RunProgress, seconds: Double) {
     let left =
       progress.fraction > 0 ? seconds * (1 - progress.fraction) / progress.fraction : 0
     if form == .json {

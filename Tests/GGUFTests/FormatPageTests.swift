@@ -43,7 +43,7 @@ private func table(_ page: String, _ columns: [String], after heading: String? =
       ["alignment", "\(GGUFFormat.maximumAlignment)"],
       ["array depth", "\(GGUFFormat.maximumArrayDepth)"],
       ["header", "\(GGUFFormat.maximumHeaderByteCount)"],
-      ["importance matrix", "\(ImportanceMatrix.maximumFileByteCount)"],
+      ["importance matrix", "\(ImportanceSums.maximumFileByteCount)"],
     ])
 }
 
@@ -56,7 +56,7 @@ private func table(_ page: String, _ columns: [String], after heading: String? =
 }
 
 @Test func importanceNamesMatchThePage() throws {
-  typealias Key = ImportanceMatrix.Key
+  typealias Key = ImportanceSums.Key
   let keys = try table("imatrix.md", ["key", "type", "value"])
   #expect(keys.map { $0[0] } == [Key.type, Key.datasets, Key.chunkCount, Key.chunkSize])
   let tensors = try table("imatrix.md", ["name", "row-major shape"])

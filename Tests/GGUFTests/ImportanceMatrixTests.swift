@@ -145,7 +145,7 @@ func refusesHalfAPair(_ missing: String) throws {
 func refusesLargeFiles(_ name: String) throws {
   let folder = TemporaryFolder()
   let path = folder.write(try Fixtures.bytes(name), "imatrix")
-  let limit = ImportanceMatrix.maximumFileByteCount
+  let limit = ImportanceSums.maximumFileByteCount
   let file = try FileDescriptor.open(FilePath(path), .writeOnly)
   try file.closeAfter { try file.resize(to: Int64(limit) + 1) }
   do throws(FormatError) {

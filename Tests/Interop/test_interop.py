@@ -166,6 +166,32 @@ class InteropTests(unittest.TestCase):
         run(INGOT, "convert", release, "-o", target, "--type", "copy", "--no-provenance", "--progress", "none")
         return target
 
+    def test_the_reference_takes_our_importance(self):
+        text = ROOT / "Fixtures/text/eval.txt"
+        for name in PRE_TOKENIZERS:
+            imatrix = self.work / f"{name}-imatrix.gguf"
+            run(INGOT, "calibrate", MODELS / name, "--text", text, "--context", "256", "--chunks", "20",
+                "--process-output", "-o", imatrix, "--progress", "none")
+            # llama-imatrix wrote this one, over the same chunks of the same text.
+            ours = gguf.GGUFReader(imatrix)
+            theirs = gguf.GGUFReader(MODELS / "imatrix" / f"{name}-eval.gguf")
+            self.assertEqual(list(ours.fields), list(theirs.fields))
+            self.assertEqual([t.name for t in ours.tensors], [t.name for t in theirs.tensors])
+            for a, b in zip(ours.tensors, theirs.tensors):
+                self.assertEqual(a.shape.tolist(), b.shape.tolist(), a.name)
+                if a.name.endswith(".counts"):
+                    self.assertTrue(np.array_equal(a.data, b.data), a.name)
+                else:
+                    scale = np.maximum(b.data, 1e-3 * b.data.mean())
+                    self.assertLess((np.abs(a.data - b.data) / scale).max(), 1e-4, a.name)
+            for mix in ["Q4_K_M", "IQ2_S"]:
+                with self.subTest(model=name, mix=mix):
+                    converted = self.converted(
+                        name, mix, "--no-provenance", "--imatrix", imatrix, suffix="-calibrated")
+                    target = self.work / f"{name}-reference-{mix}-calibrated.gguf"
+                    run("llama-quantize", "--imatrix", imatrix, self.reference[name], target, mix)
+                    self.assertIsNone(first_difference(converted, target))
+
     def test_only_our_own_keys_differ_with_provenance(self):
         ours = gguf.GGUFReader(self.converted("llama3", "Q4_K_M", suffix="-provenance"))
         theirs = gguf.GGUFReader(self.quantized_by_peer("llama3", "Q4_K_M"))

@@ -107,7 +107,11 @@ struct TinyArchive {
       Damage(key: "llama.rope.scaling.type", value: .string("spiral"), says: ["spiral"]),
       Damage(key: "llama.rope.scaling.type", value: .uint32(1), says: ["no string"]),
       Damage(key: "llama.rope.scaling.factor", value: .float32(-2), says: ["scaling.factor"]),
-      Damage(key: "llama.expert_count", value: .uint32(8), says: ["expert_count", "dense"]),
+      Damage(
+        key: "llama.expert_count", value: .uint32(8), says: ["missing", "expert_used_count"]),
+      Damage(key: "llama.expert_count", value: .uint32(5000), says: ["expert_count", "4096"]),
+      Damage(
+        key: "llama.attention.sliding_window", value: .uint32(64), says: ["sliding_window", "64"]),
       Damage(key: "llama.attention.causal", value: .bool(false), says: ["causal"]),
       Damage(key: "llama.vocab_size", value: .uint32(6), says: ["6 tokens", "5 rows"]),
       Damage(

@@ -141,9 +141,10 @@ final class ConvertedModel {
   private let folder = TemporaryFolder()
   var path: String { folder.file("model.gguf") }
 
-  init(_ checkpoint: String, type: String = "F32") throws {
+  init(_ checkpoint: String, type: String = "F32", allowsNonstock: Bool = false) throws {
     var recipe = Recipe()
     recipe.type = type
+    recipe.allowsNonstock = allowsNonstock
     _ = try Converter(
       checkpoint: checkpoint, output: path, recipe: recipe, memoryLimit: testMemoryLimit
     ).run()

@@ -17,44 +17,35 @@ package struct ImportanceMatrix: Sendable {
   /// Path as the user gave it: it is stored in the archive.
   package var file: String
 
-  /// Its numbers are all in memory; a model with 256 experts in each of 61 layers has about 1 GB.
-  package static let maximumFileByteCount: UInt64 = 2 << 30
-
   /// Reads a file in either form.
   ///
-  /// - Throws: `FormatError` for what formats/imatrix.md does not allow, and when the file changes
-  ///   while it is being read.
+  /// - Throws: as `ImportanceSums`.
   package init(_ path: String) throws(FormatError) {
-    let file = try PositionalFile(path)
-    try file.refuseGitPointer()
-    try Self.checkByteCount(file.byteCount, path)
-    var cursor = FileCursor(file)
-    let magic = try cursor.readBytes(4, "imatrix.magic")
-    if magic == GGUFFormat.magic {
-      let archive = try GGUFFile(file)
-      try Self.checkByteCount(archive.parts.reduce(0) { $0 + $1.file.byteCount }, path)
-      try self.init(gguf: archive)
-      try archive.checkUnchanged()
-    } else {
-      try self.init(legacy: file)
-      try file.checkUnchanged()
-    }
+    self.init(try ImportanceSums(path))
   }
 
-  private static func checkByteCount(_ byteCount: UInt64, _ path: String) throws(FormatError) {
-    guard byteCount <= maximumFileByteCount else {
-      throw FormatError(
-        file: path, field: "imatrix",
-        reason: .outOfRange(
-          found: "\(byteCount) bytes", allowed: "at most \(maximumFileByteCount) bytes"))
+  /// Divides sums by counts.
+  ///
+  /// importance = sum / count. An expert whose count is 0 gets ones; in the older form, where the
+  /// count is one of calls, an entry keeps its values then.
+  package init(_ sums: consuming ImportanceSums) {
+    var rest = sums.entries
+    let isOlderForm = sums.chunkSize == nil
+    (datasets, chunkCount, file) = (sums.datasets, sums.chunkCount, sums.file)
+    sums.entries = [:]
+    entries = [:]
+    entries.reserveCapacity(rest.count)
+    // One by one, so that no more than one of them is in memory twice.
+    for name in Array(rest.keys) {
+      guard var entry = rest.removeValue(forKey: name) else { continue }
+      let columns = entry.columnCount
+      for (expert, count) in entry.counts.enumerated() where count > 0 || !isOlderForm {
+        for index in expert * columns..<(expert + 1) * columns {
+          entry.sums[index] = count > 0 ? entry.sums[index] / count : 1
+        }
+      }
+      entries[name] = entry.sums
     }
-  }
-
-  init(entries: [ExactString: [Float]], datasets: [String], chunkCount: Int, file: String) {
-    self.entries = entries
-    self.datasets = datasets
-    self.chunkCount = chunkCount
-    self.file = file
   }
 
   /// Keeps the entries that `llama-quantize` keeps under its `--include-weights` and
@@ -71,16 +62,6 @@ package struct ImportanceMatrix: Sendable {
       return included.isEmpty || included.contains { contains(name, $0) }
     }
     return result
-  }
-
-  /// Throws unless every number is one that a sum of squares can be.
-  static func checkSums(
-    _ values: [Float], file: String, fileOffset: UInt64, field: String
-  ) throws(FormatError) {
-    guard let index = values.firstIndex(where: { !($0 >= 0 && $0.isFinite) }) else { return }
-    throw FormatError(
-      file: file, fileOffset: fileOffset + 4 * UInt64(index), field: "\(field)[\(index)]",
-      reason: .outOfRange(found: "\(values[index])", allowed: "a finite number from 0 on"))
   }
 }
 

@@ -8,23 +8,26 @@ extension ForwardPass {
     into target: UnsafeMutablePointer<Float>
   ) throws(FormatError) {
     try read(
-      tensor, from: row * tensor.columnCount + columns.lowerBound, count: columns.count, buffers,
+      tensor, WeightMatrix(tensor).runs(rows: row..<row + 1, columns: columns), buffers,
       into: target)
   }
 
-  /// Reads neighbouring weights, whole blocks, in F32.
+  /// Reads runs of weights, whole blocks, in F32, one behind the other.
   private func read(
-    _ tensor: TensorDescriptor, from first: Int, count: Int, _ buffers: WorkerBuffers,
+    _ tensor: TensorDescriptor, _ runs: WeightMatrix.Runs, _ buffers: WorkerBuffers,
     into target: UnsafeMutablePointer<Float>
   ) throws(FormatError) {
     let type = tensor.type
-    let (offset, byteCount) = (Self.bytes(type, first), Self.bytes(type, count))
+    let count = runs.count * runs.length
+    guard let byteCount = type.byteCount(weightCount: count) else {
+      preconditionFailure("part of a block of \(type)")
+    }
     if type == .f32 {
       let bytes = UnsafeMutableRawBufferPointer(start: target, count: byteCount)
-      try model.source.read(tensor, at: offset, into: bytes)
+      try model.source.read(tensor, runs, into: bytes)
     } else {
       let bytes = UnsafeMutableRawBufferPointer(rebasing: buffers.stored[..<byteCount])
-      try model.source.read(tensor, at: offset, into: bytes)
+      try model.source.read(tensor, runs, into: bytes)
       guard let blocks = bytes.baseAddress else { return }
       kernels.dequantize(type, blocks: blocks, weightCount: count, into: target)
     }
@@ -35,26 +38,23 @@ extension ForwardPass {
 
   /// `output = input · Wᵀ`, or added to it, for some rows of a weight matrix.
   func multiply(
-    _ input: MatrixView, by tensor: TensorDescriptor, rows: Range<Int>, into output: MatrixView,
+    _ input: MatrixView, by matrix: WeightMatrix, rows: Range<Int>, into output: MatrixView,
     adds: Bool, _ library: MatrixLibrary, _ buffers: WorkerBuffers
   ) throws {
-    let width = tensor.columnCount
-    let partWidth = scratch.tiling.columnCount
-    for index in 0..<width.partCount(of: partWidth) {
-      let columns = width.part(index, of: partWidth)
-      let weights = buffers.weights.matrix(rows: rows.count, columns: columns.count)
-      if columns.count == width {
-        try read(
-          tensor, from: rows.lowerBound * width, count: rows.count * width, buffers,
-          into: weights.start)
-      } else {
-        for row in 0..<rows.count {
-          try read(
-            tensor, row: rows.lowerBound + row, columns: columns, buffers, into: weights.row(row))
-        }
+    let partWidth = scratch.tiling.columnCount(matrix.layout)
+    for index in 0..<matrix.columnCount.partCount(of: partWidth) {
+      let columns = matrix.columnCount.part(index, of: partWidth)
+      let runs = matrix.runs(rows: rows, columns: columns)
+      let weights = buffers.weights.matrix(rows: runs.count, columns: runs.length)
+      try read(matrix.tensor, runs, buffers, into: weights.start)
+      let adds = adds || index > 0
+      // What lies column by column is multiplied as it lies.
+      switch matrix.layout {
+      case .rows:
+        library.multiply(input[columns: columns], transposed: weights, into: output, adds: adds)
+      case .columns:
+        library.multiply(input[columns: columns], weights, into: output, adds: adds)
       }
-      library.multiply(
-        input[columns: columns], transposed: weights, into: output, adds: adds || index > 0)
     }
   }
 
@@ -67,15 +67,7 @@ extension ForwardPass {
     VectorMath.add(buffers.bias.start, toRowsOf: output)
   }
 
-  func prefetch(_ tensor: TensorDescriptor, rows: Range<Int>) {
-    model.source.prefetch(
-      tensor, at: rows.lowerBound * tensor.bytesPerRow, byteCount: rows.count * tensor.bytesPerRow)
-  }
-
-  private static func bytes(_ type: TensorType, _ weightCount: Int) -> Int {
-    guard let bytes = type.byteCount(weightCount: weightCount) else {
-      preconditionFailure("part of a block of \(type)")
-    }
-    return bytes
+  func prefetch(_ matrix: WeightMatrix, rows: Range<Int>) {
+    matrix.prefetch(rows: rows, from: model.source)
   }
 }

@@ -29,6 +29,7 @@ package final class ForwardPass: Sendable {
   let kernels: KernelTable
   let cancellation: CancellationFlag
   let rotation: RotationTable
+  let observer: (any InputObserver)?
   /// `[tokenCount, embeddingLength]`.
   private let states: FloatBuffer
   /// Tokens of the group that is under way; after `beginOutput`, positions.
@@ -46,14 +47,16 @@ package final class ForwardPass: Sendable {
   ///   - scratch: used by one pass at a time.
   ///   - kernels: dequantize.
   ///   - cancellation: is looked at between tiles.
+  ///   - observer: sees what the matrices are multiplied with.
   package init(
     _ model: ReferenceModel, scratch: ForwardScratch, kernels: KernelTable,
-    cancellation: CancellationFlag
+    cancellation: CancellationFlag, observer: (any InputObserver)? = nil
   ) {
     self.model = model
     self.scratch = scratch
     self.kernels = kernels
     self.cancellation = cancellation
+    self.observer = observer
     rotation = scratch.rotation(model.rotary)
     states = FloatBuffer(count: scratch.tokenCount * model.dimensions.embeddingLength)
   }
@@ -191,14 +194,16 @@ package final class ForwardPass: Sendable {
       if cancellation.isCancelled { throw ForwardCancelled() }
       let part = rows.count.part(tile, of: tileRows)
       try multiply(
-        input, by: model.outputWeight,
+        input, by: WeightMatrix(model.outputWeight),
         rows: rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound,
         into: output[columns: part], adds: false, library, scratch.workers[worker])
     }
   }
 
   /// Has a part of the output matrix read ahead.
-  package func prefetchOutput(_ rows: Range<Int>) { prefetch(model.outputWeight, rows: rows) }
+  package func prefetchOutput(_ rows: Range<Int>) {
+    prefetch(WeightMatrix(model.outputWeight), rows: rows)
+  }
 
   // MARK: Work
 

@@ -2,7 +2,7 @@
 ///
 /// Per token one embedding width for what a norm made, and the larger of queries + keys + values and
 /// the feed-forward width: the attention's output takes the place of the queries, and the two halves
-/// of a layer never hold both.
+/// of a layer never hold both. Experts make do with the same room, some of them at a time.
 package final class ForwardScratch: Sendable {
   package let tokenCount: Int
   package let contextLength: Int
@@ -15,6 +15,7 @@ package final class ForwardScratch: Sendable {
   let activations: FloatBuffer
   /// A norm's weights.
   let normWeights: FloatBuffer
+  let routing: RoutingBuffers
   private let rotations: [RotaryFrequencies: RotationTable]
 
   /// Bytes that `init` with the same arguments allocates.
@@ -25,6 +26,7 @@ package final class ForwardScratch: Sendable {
     let sizes = Sizes(models, tokenCount, contextLength, threadCount, tiling)
     let floats = sizes.normed + sizes.activations + sizes.normWeights + sizes.rotations.reduce(0, +)
     return floats * 4 + threadCount * sizes.worker.byteCount
+      + RoutingBuffers.byteCount(scoreCount: sizes.scores, choiceCount: sizes.choices)
   }
 
   /// Allocates.
@@ -50,6 +52,7 @@ package final class ForwardScratch: Sendable {
     normed = FloatBuffer(count: sizes.normed)
     activations = FloatBuffer(count: sizes.activations)
     normWeights = FloatBuffer(count: sizes.normWeights)
+    routing = RoutingBuffers(scoreCount: sizes.scores, choiceCount: sizes.choices)
     var rotations: [RotaryFrequencies: RotationTable] = [:]
     for rotary in Set(models.map(\.rotary)) {
       rotations[rotary] = RotationTable(rotary, contextLength: contextLength)
@@ -62,7 +65,7 @@ package final class ForwardScratch: Sendable {
     let floats =
       normed.count + activations.count + normWeights.count
       + rotations.values.reduce(0) { $0 + $1.buffer.count }
-    return floats * 4 + workers.reduce(0) { $0 + $1.byteCount }
+    return floats * 4 + routing.byteCount + workers.reduce(0) { $0 + $1.byteCount }
   }
 
   func rotation(_ rotary: RotaryFrequencies) -> RotationTable {
@@ -78,6 +81,9 @@ package final class ForwardScratch: Sendable {
     var normWeights: Int
     /// One per distinct rotation.
     var rotations: [Int]
+    /// Of routers.
+    var scores: Int
+    var choices: Int
     var worker: WorkerBuffers.Sizes
 
     init(
@@ -86,9 +92,12 @@ package final class ForwardScratch: Sendable {
     ) {
       let widths = models.map(\.dimensions)
       let embedding = widths.map(\.embeddingLength).max() ?? 1
-      let inner = widths.map { max($0.queryLength + 2 * $0.keyLength, $0.feedForwardLength) }
       normed = tokenCount * embedding
-      activations = tokenCount * (inner.max() ?? 1)
+      // One choice of an expert fits at least.
+      let choice = widths.map { $0.embeddingLength + ($0.experts?.feedForwardLength ?? 0) }
+      activations = max(tokenCount * (widths.map(\.innerLength).max() ?? 1), choice.max() ?? 1)
+      scores = tokenCount * (widths.compactMap { $0.experts?.count }.max() ?? 0)
+      choices = tokenCount * (widths.compactMap { $0.experts?.usedCount }.max() ?? 0)
       normWeights = embedding
       rotations = Set(models.map(\.rotary)).map { contextLength * 2 * $0.frequencies.count }
       worker = WorkerBuffers.Sizes(

@@ -16,9 +16,21 @@ package struct ForwardTiling: Hashable, Sendable {
   /// Most scores, unless 16 queries have more.
   package var scoreLimit = 1 << 20
 
+  /// How much wider a tile is where columns lie together, and how much less deep: a run of one
+  /// column should be worth a read.
+  private static let columnRunFactor = 4
+
   package static let standard = ForwardTiling()
 
   package init() {}
+
+  func rowCount(_ layout: WeightMatrix.Layout) -> Int {
+    layout == .rows ? rowCount : rowCount * Self.columnRunFactor
+  }
+
+  func columnCount(_ layout: WeightMatrix.Layout) -> Int {
+    layout == .rows ? columnCount : max(1, columnCount / Self.columnRunFactor)
+  }
 
   /// Queries of a block in chunks of `contextLength` tokens.
   func queries(contextLength: Int) -> Int {

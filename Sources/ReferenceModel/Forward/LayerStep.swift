@@ -1,9 +1,18 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+import Architectures
 import Tensors
 
 /// One layer of one forward pass.
 ///
 ///     normed ─ q k v ─ rotate ─ attend ─▶ hidden += ·     activations: q | k | v
 ///     normed ─ gate, up ─ silu(gate) · up ─▶ hidden += ·  activations: feed-forward width
+///     normed ─ router ─ experts ─▶ hidden += ·            see ExpertStep
 struct LayerStep: Sendable {
   let pass: ForwardPass
   let layer: Int
@@ -22,22 +31,23 @@ struct LayerStep: Sendable {
   /// Some rows of one weight matrix.
   private struct Tile: Sendable {
     var weight: LayerWeight
+    var matrix: WeightMatrix
     var rows: Range<Int>
   }
 
   private func tiles(_ weights: [LayerWeight]) -> [Tile] {
     let size = pass.scratch.tiling.rowCount
     return weights.flatMap { weight in
-      let rowCount = pass.model.weight(.layer(layer, weight)).rowCount
-      return (0..<rowCount.partCount(of: size)).map { index in
-        Tile(weight: weight, rows: rowCount.part(index, of: size))
+      let matrix = WeightMatrix(pass.model.weight(.layer(layer, weight)))
+      return (0..<matrix.rowCount.partCount(of: size)).map { index in
+        Tile(weight: weight, matrix: matrix, rows: matrix.rowCount.part(index, of: size))
       }
     }
   }
 
   private func prefetch(_ tiles: [Tile], _ index: Int) {
     guard index < tiles.count else { return }
-    pass.prefetch(pass.model.weight(.layer(layer, tiles[index].weight)), rows: tiles[index].rows)
+    pass.prefetch(tiles[index].matrix, rows: tiles[index].rows)
   }
 
   /// How many tiles ahead of the one that is begun the system is asked to read.
@@ -57,11 +67,11 @@ struct LayerStep: Sendable {
 
   private func multiply(
     _ input: MatrixView, _ tile: Tile, into output: MatrixView, adds: Bool = false,
-    bias: LayerWeight, _ buffers: WorkerBuffers
+    bias: LayerWeight?, _ buffers: WorkerBuffers
   ) throws {
     try pass.multiply(
-      input, by: pass.model.weight(.layer(layer, tile.weight)), rows: tile.rows, into: output,
-      adds: adds, library, buffers)
+      input, by: tile.matrix, rows: tile.rows, into: output, adds: adds, library, buffers)
+    guard let bias else { return }
     try pass.addBias(.layer(layer, bias), rows: tile.rows, to: output, buffers)
   }
 
@@ -80,6 +90,7 @@ struct LayerStep: Sendable {
     let outputTiles = tiles([.attentionOutput])
 
     try pass.norm(.layer(layer, .attentionNorm), into: normed)
+    try pass.observe(normed, of: [.query, .key, .value], layer: layer)
     try forEachTile(of: tiles([.query, .key, .value]), then: outputTiles) { tile, buffers in
       let (target, bias): (MatrixView, LayerWeight) =
         switch tile.weight {
@@ -89,27 +100,51 @@ struct LayerStep: Sendable {
         }
       try multiply(normed, tile, into: target[columns: tile.rows], bias: bias, buffers)
     }
-    try rotate(queries, keys)
+    try place(queries, keys)
     try attend(queries, keys, values)
-    try forEachTile(of: outputTiles, then: tiles([.gate])) { tile, buffers in
+    try pass.observe(queries, of: [.attentionOutput], layer: layer)
+    try forEachTile(of: outputTiles, then: tiles(feedForwardPart.map { [$0.gate] } ?? [])) {
+      tile, buffers in
       try multiply(
         queries, tile, into: pass.hiddenMatrix[columns: tile.rows], adds: true,
         bias: .attentionOutputBias, buffers)
     }
   }
 
-  private func rotate(_ queries: MatrixView, _ keys: MatrixView) throws {
+  /// Gives queries and keys their positions: rotates them, or scales the queries alone.
+  private func place(_ queries: MatrixView, _ keys: MatrixView) throws {
     let dimensions = pass.model.dimensions
+    let attention = pass.model.attention
     let contextLength = pass.scratch.contextLength
+    let rotates = attention?.rotates[layer] ?? true
+    let normalizes = attention?.normalizesRotated ?? false
     let size = ForwardPass.rowsPerTask
     try pass.forEach(queries.rowCount.partCount(of: size)) { _, task in
       for row in queries.rowCount.part(task, of: size) {
         let position = row % contextLength
-        pass.rotation.rotate(
-          queries.row(row), headCount: dimensions.headCount, position: position)
-        pass.rotation.rotate(
-          keys.row(row), headCount: dimensions.headCountKV, position: position)
+        if rotates {
+          pass.rotation.rotate(
+            queries.row(row), headCount: dimensions.headCount, position: position)
+          pass.rotation.rotate(
+            keys.row(row), headCount: dimensions.headCountKV, position: position)
+          if normalizes {
+            normalize(queries.row(row), headCount: dimensions.headCount)
+            normalize(keys.row(row), headCount: dimensions.headCountKV)
+          }
+        } else if let factor = attention?.temperature?.factor(position: position) {
+          VectorMath.scale(
+            queries.row(row), by: factor, count: queries.columnCount, into: queries.row(row))
+        }
       }
+    }
+  }
+
+  private func normalize(_ heads: UnsafeMutablePointer<Float>, headCount: Int) {
+    let dimensions = pass.model.dimensions
+    for head in 0..<headCount {
+      VectorMath.rmsNormalize(
+        heads + head * dimensions.headDimension, epsilon: dimensions.normEpsilon,
+        count: dimensions.headDimension)
     }
   }
 
@@ -131,7 +166,8 @@ struct LayerStep: Sendable {
     }
   }
 
-  /// One head of one chunk: blocks of queries, each with the keys up to its last one.
+  /// One head of one chunk: blocks of queries, each with the keys from what its first one sees up to
+  /// its last one.
   private func attendHead(
     _ queries: MatrixView, _ keys: MatrixView, _ values: MatrixView, scores: FloatBuffer
   ) {
@@ -140,46 +176,80 @@ struct LayerStep: Sendable {
     for index in 0..<queries.rowCount.partCount(of: blockSize) {
       let rows = queries.rowCount.part(index, of: blockSize)
       let block = queries[rows: rows]
-      let scores = scores.matrix(rows: rows.count, columns: rows.upperBound)
-      library.multiply(
-        block, transposed: keys[rows: 0..<rows.upperBound], into: scores, scale: scale)
+      let seen = firstSeen(rows.lowerBound)..<rows.upperBound
+      let scores = scores.matrix(rows: rows.count, columns: seen.count)
+      library.multiply(block, transposed: keys[rows: seen], into: scores, scale: scale)
       for row in 0..<rows.count {
-        let seen = rows.lowerBound + row + 1
-        VectorMath.softmax(scores.row(row), count: seen)
-        (scores.row(row) + seen).update(repeating: 0, count: rows.upperBound - seen)
+        let position = rows.lowerBound + row
+        let own = firstSeen(position) - seen.lowerBound..<position + 1 - seen.lowerBound
+        let start = scores.row(row)
+        VectorMath.softmax(start + own.lowerBound, count: own.count)
+        start.update(repeating: 0, count: own.lowerBound)
+        (start + own.upperBound).update(repeating: 0, count: seen.count - own.upperBound)
       }
-      library.multiply(scores, values[rows: 0..<rows.upperBound], into: block)
+      library.multiply(scores, values[rows: seen], into: block)
     }
+  }
+
+  /// The first position that one sees: the beginning of its chunk of attention, if there are such.
+  private func firstSeen(_ position: Int) -> Int {
+    guard let attention = pass.model.attention, attention.rotates[layer],
+      let length = attention.chunkLength
+    else { return 0 }
+    return position / length * length
   }
 
   // MARK: Feed-forward
 
-  func feedForward() throws {
-    let width = pass.model.dimensions.feedForwardLength
-    let activations = pass.scratch.activations.matrix(rows: normed.rowCount, columns: width)
-    let downTiles = tiles([.down])
+  /// Matrices that every token goes through, and their biases.
+  private struct FeedForwardPart {
+    var gate, up, down: LayerWeight
+    var gateBias, upBias, downBias: LayerWeight?
+  }
 
-    try pass.norm(.layer(layer, .feedForwardNorm), into: normed)
-    try forEachTile(of: tiles([.gate]), then: downTiles) { tile, buffers in
-      let up = Tile(weight: .up, rows: tile.rows)
-      pass.prefetch(pass.model.weight(.layer(layer, .up)), rows: tile.rows)
-      try multiply(
-        normed, tile, into: activations[columns: tile.rows], bias: .gateBias, buffers)
-      let size = pass.scratch.tiling.tokenCount
-      for block in 0..<normed.rowCount.partCount(of: size) {
-        let tokens = normed.rowCount.part(block, of: size)
-        let ups = buffers.product.matrix(rows: tokens.count, columns: tile.rows.count)
-        try multiply(normed[rows: tokens], up, into: ups, bias: .upBias, buffers)
-        let gates = activations[rows: tokens][columns: tile.rows]
-        for row in 0..<tokens.count {
-          VectorMath.gate(gates.row(row), with: ups.row(row), count: tile.rows.count)
-        }
-      }
+  /// That of a dense layer, or the expert that all share; `nil` where there is none.
+  private var feedForwardPart: FeedForwardPart? {
+    guard let experts else {
+      return FeedForwardPart(
+        gate: .gate, up: .up, down: .down, gateBias: .gateBias, upBias: .upBias,
+        downBias: .downBias)
     }
+    guard experts.hasShared else { return nil }
+    return FeedForwardPart(gate: .sharedGate, up: .sharedUp, down: .sharedDown)
+  }
+
+  /// Of this layer; `nil` if it is dense.
+  private var experts: ForwardExperts? {
+    pass.model.dimensions.experts.flatMap { $0.areIn(layer: layer) ? $0 : nil }
+  }
+
+  func feedForward() throws {
+    try pass.norm(.layer(layer, .feedForwardNorm), into: normed)
+    if let part = feedForwardPart { try run(part) }
+    if let experts {
+      try ExpertStep(pass, layer, experts, normed: normed, library).run()
+    }
+  }
+
+  private func run(_ part: FeedForwardPart) throws {
+    let up = WeightMatrix(pass.model.weight(.layer(layer, part.up)))
+    let activations = pass.scratch.activations.matrix(
+      rows: normed.rowCount, columns: up.rowCount)
+    let downTiles = tiles([part.down])
+    try pass.observe(normed, of: [part.gate, part.up], layer: layer)
+    try forEachTile(of: tiles([part.gate]), then: downTiles) { tile, buffers in
+      pass.prefetch(up, rows: tile.rows)
+      let gates = activations[columns: tile.rows]
+      try multiply(normed, tile, into: gates, bias: part.gateBias, buffers)
+      try pass.multiplyGates(
+        gates, normed, by: up, rows: tile.rows, bias: part.upBias.map { .layer(layer, $0) },
+        library, buffers)
+    }
+    try pass.observe(activations, of: [part.down], layer: layer)
     try forEachTile(of: downTiles, then: []) { tile, buffers in
       try multiply(
         activations, tile, into: pass.hiddenMatrix[columns: tile.rows], adds: true,
-        bias: .downBias, buffers)
+        bias: part.downBias, buffers)
     }
   }
 
@@ -193,5 +263,13 @@ struct LayerStep: Sendable {
       let rows = pass.model.outputWeight.rowCount
       pass.prefetchOutput(0..<min(rows, readAhead * pass.scratch.tiling.rowCount))
     }
+  }
+}
+
+extension ChunkedAttention.Temperature {
+  /// What multiplies the queries at a position.
+  fileprivate func factor(position: Int) -> Float {
+    let steps = (Double(position) + 1) / floor
+    return Float(log(steps.rounded(.down) + 1) * scale + 1)
   }
 }

@@ -93,11 +93,11 @@ package struct MatrixLibrary: Sendable {
     call(a, b, Self.transposed, c, innerLength: a.columnCount, scale: scale, beta: adds ? 1 : 0)
   }
 
-  /// `c[i, j] = Σₖ a[i, k] · b[k, j]`.
-  func multiply(_ a: MatrixView, _ b: MatrixView, into c: MatrixView) {
+  /// `c[i, j] = Σₖ a[i, k] · b[k, j]`, added to what `c` holds if `adds`.
+  func multiply(_ a: MatrixView, _ b: MatrixView, into c: MatrixView, adds: Bool = false) {
     precondition(a.columnCount == b.rowCount)
     precondition(c.rowCount == a.rowCount && c.columnCount == b.columnCount)
-    call(a, b, Self.plain, c, innerLength: a.columnCount, scale: 1, beta: 0)
+    call(a, b, Self.plain, c, innerLength: a.columnCount, scale: 1, beta: adds ? 1 : 0)
   }
 
   private func call(

@@ -93,6 +93,18 @@ enum VectorMath {
     _ input: UnsafePointer<Float>, weights: UnsafePointer<Float>, epsilon: Float, count: Int,
     into output: UnsafeMutablePointer<Float>
   ) {
+    let factor = rmsFactor(input, epsilon: epsilon, count: count)
+    for index in 0..<count { output[index] = weights[index] * (input[index] * factor) }
+  }
+
+  /// `values = values / √(mean(values²) + epsilon)`.
+  static func rmsNormalize(_ values: UnsafeMutablePointer<Float>, epsilon: Float, count: Int) {
+    scale(values, by: rmsFactor(values, epsilon: epsilon, count: count), count: count, into: values)
+  }
+
+  private static func rmsFactor(
+    _ input: UnsafePointer<Float>, epsilon: Float, count: Int
+  ) -> Float {
     // Blocks of 256 in lanes, their sums in double precision: the error does not grow with the row.
     var total = 0.0
     var first = 0
@@ -108,9 +120,27 @@ enum VectorMath {
     }
     for index in first..<count { total += Double(input[index] * input[index]) }
     let mean = Float(total / Double(count))
-    let factor = 1 / (mean + epsilon).squareRoot()
-    for index in 0..<count { output[index] = weights[index] * (input[index] * factor) }
+    return 1 / (mean + epsilon).squareRoot()
   }
+
+  /// `output = input · factor`; in place is allowed.
+  static func scale(
+    _ input: UnsafePointer<Float>, by factor: Float, count: Int,
+    into output: UnsafeMutablePointer<Float>
+  ) {
+    for index in 0..<count { output[index] = input[index] * factor }
+  }
+
+  /// `output += input · factor`.
+  static func add(
+    _ input: UnsafePointer<Float>, times factor: Float, count: Int,
+    to output: UnsafeMutablePointer<Float>
+  ) {
+    for index in 0..<count { output[index] += input[index] * factor }
+  }
+
+  /// `1 / (1 + e^(−x))`.
+  static func sigmoid(_ x: Float) -> Float { (1 / (exponential(Lanes(repeating: -x)) + 1))[0] }
 
   /// `gates = gates / (1 + e^(−gates)) · ups`.
   static func gate(

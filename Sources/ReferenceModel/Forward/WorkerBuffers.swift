@@ -27,14 +27,27 @@ final class WorkerBuffers: @unchecked Sendable {
           keep(tensor.type, tensor.elementCount)
           continue
         }
-        let rows = min(tiling.rowCount, tensor.rowCount)
-        let tile = rows * min(tiling.columnCount, tensor.columnCount)
-        weights = max(weights, tile)
-        keep(tensor.type, tile)
+        keep(WeightMatrix(tensor), role, tokenCount, tiling)
         if role == .tokenEmbedding { keep(tensor.type, tensor.columnCount) }
-        if case .layer(_, .up) = role {
-          product = max(product, min(tiling.tokenCount, tokenCount) * rows)
-        }
+      }
+      for (role, matrices) in models.lazy.flatMap(\.experts) {
+        for matrix in matrices.kinds { keep(matrix, role, tokenCount, tiling) }
+      }
+    }
+
+    /// Makes room for a tile of a matrix.
+    private mutating func keep(
+      _ matrix: WeightMatrix, _ role: WeightRole, _ tokenCount: Int, _ tiling: ForwardTiling
+    ) {
+      let rows = min(tiling.rowCount(matrix.layout), matrix.rowCount)
+      let tile = rows * min(tiling.columnCount(matrix.layout), matrix.columnCount)
+      weights = max(weights, tile)
+      keep(matrix.type, tile)
+      guard case .layer(_, let weight) = role else { return }
+      if [.up, .sharedUp, .expertUp].contains(weight) {
+        // Wider tiles get fewer tokens at a time.
+        let tokens = min(tiling.tokenCount, tokenCount)
+        product = max(product, rows, tokens * min(rows, tiling.rowCount))
       }
     }
 

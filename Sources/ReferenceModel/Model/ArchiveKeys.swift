@@ -1,14 +1,19 @@
+import Architectures
 import ByteIO
 import GGUF
 import Tensors
 
-/// The `llama.*` keys that a forward pass needs, checked one by one.
+/// The architecture's keys that a forward pass needs, checked one by one.
 struct ArchiveKeys {
-  private let metadata: Metadata
+  let metadata: Metadata
   private let file: String
+  private let architecture: Architecture
+
+  enum Architecture: String {
+    case llama, llama4
+  }
 
   private static let architectureKey = "general.architecture"
-  private static let architecture = "llama"
   /// Far above every published model, low enough that no product of two sizes overflows.
   private static let lengths = 1...(1 << 24)
 
@@ -16,20 +21,17 @@ struct ArchiveKeys {
     self.metadata = metadata
     self.file = file
     guard let name = metadata[Self.architectureKey]?.string else {
-      throw error(Self.architectureKey, .missing("the architecture's name"))
+      throw FormatError(
+        file: file, field: Self.architectureKey, reason: .missing("the architecture's name"))
     }
-    guard name == Self.architecture else {
-      throw error(
-        Self.architectureKey,
-        .unsupported(
-          found: "\"\(printable(name, limit: 40))\"", allowed: "\"\(Self.architecture)\""))
+    guard let architecture = Architecture(rawValue: name) else {
+      throw FormatError(
+        file: file, field: Self.architectureKey,
+        reason: .unsupported(
+          found: "\"\(printable(name, limit: 40))\"", allowed: "\"llama\", \"llama4\""))
     }
-    for (key, plain) in [("expert_count", 0), ("attention.sliding_window", 0)] {
-      if let value = metadata[full(key)], value.int != plain {
-        throw error(
-          full(key), .unsupported(found: text(value), allowed: "a dense model with full attention"))
-      }
-    }
+    self.architecture = architecture
+    try checkWindow()
     if let value = metadata[full("attention.causal")], value.bool != true {
       throw error(
         full("attention.causal"), .unsupported(found: text(value), allowed: "causal attention"))
@@ -65,12 +67,93 @@ struct ArchiveKeys {
           .unsupported(found: "\(other)", allowed: "the size of a head of keys, \(head)"))
       }
     }
+    let layerCount = try required("block_count", 1...512)
+    let feedForward = try required("feed_forward_length", Self.lengths)
     return ForwardDimensions(
-      layerCount: try required("block_count", 1...512), embeddingLength: embedding,
-      feedForwardLength: try required("feed_forward_length", Self.lengths), headCount: heads,
+      layerCount: layerCount, embeddingLength: embedding,
+      feedForwardLength: feedForward, headCount: heads,
       headCountKV: keyHeads, headDimension: head, vocabularySize: try vocabularySize(archive),
       normEpsilon: try positive("attention.layer_norm_rms_epsilon", absent: nil),
-      contextLength: try required("context_length", 1...Int(UInt32.max)))
+      contextLength: try required("context_length", 1...Int(UInt32.max)),
+      experts: try experts(layerCount: layerCount, feedForwardLength: feedForward))
+  }
+
+  /// Whether layers look back without limit, but for what the architecture itself says.
+  private func checkWindow() throws(FormatError) {
+    for key in ["attention.sliding_window", "attention.sliding_window_pattern"] {
+      guard let value = metadata[full(key)] else { continue }
+      // llama4 takes 0 for no chunks at all, and rotates in other layers then.
+      let isPlain = architecture == .llama ? value.int == 0 : (value.int ?? 0) > 0
+      guard isPlain, key == "attention.sliding_window" else {
+        throw error(
+          full(key),
+          .unsupported(
+            found: text(value),
+            allowed: architecture == .llama ? "full attention" : "the usual chunks"))
+      }
+    }
+  }
+
+  // MARK: Experts
+
+  /// Far above every published model.
+  private static let expertCounts = 1...4096
+
+  private func experts(layerCount: Int, feedForwardLength: Int) throws(FormatError)
+    -> ForwardExperts?
+  {
+    if architecture == .llama, metadata[full("expert_count")].map({ $0.int == 0 }) ?? true {
+      return nil
+    }
+    let count = try required("expert_count", Self.expertCounts)
+    let used = try required("expert_used_count", 1...count)
+    switch architecture {
+    case .llama:
+      return ForwardExperts(
+        count: count, usedCount: used, feedForwardLength: feedForwardLength, layerStep: 1,
+        hasShared: false, weighting: .outputByProbability)
+    case .llama4:
+      return ForwardExperts(
+        count: count, usedCount: used,
+        feedForwardLength: try required("expert_feed_forward_length", Self.lengths),
+        layerStep: try required("interleave_moe_layer_step", 1...layerCount), hasShared: true,
+        weighting: .inputBySigmoid)
+    }
+  }
+
+  /// What llama.cpp computes, unless keys of our own say otherwise.
+  func chunkedAttention(_ dimensions: ForwardDimensions) throws(FormatError) -> ChunkedAttention? {
+    guard architecture == .llama4, let experts = dimensions.experts else { return nil }
+    let stock = ChunkedAttention.stock(
+      layerCount: dimensions.layerCount, expertCount: experts.count)
+    typealias Own = NonstockAttention
+    let chunk = metadata[Own.chunkLengthKey]
+    let floor = metadata[Own.floorKey]
+    let scale = metadata[Own.scaleKey]
+    let rotates = metadata[Own.rotatesKey]
+    let normalizes = metadata[Own.normalizesKey]
+    let given = [chunk, floor, scale, rotates, normalizes]
+    if given.allSatisfy({ $0 == nil }) { return stock }
+    guard let chunk = chunk?.int, chunk >= 0 else { throw own(Own.chunkLengthKey, "a length") }
+    guard case .array(.bool(let flags)) = rotates, flags.count == dimensions.layerCount else {
+      throw own(Own.rotatesKey, "\(dimensions.layerCount) flags")
+    }
+    guard let normalizes = normalizes?.bool else { throw own(Own.normalizesKey, "a flag") }
+    guard let floor = floor?.double, floor >= 0, floor.isFinite else {
+      throw own(Own.floorKey, "a finite number, 0 or more")
+    }
+    guard let scale = scale?.double, scale.isFinite else {
+      throw own(Own.scaleKey, "a finite number")
+    }
+    return ChunkedAttention(
+      chunkLength: chunk == 0 ? nil : chunk, rotates: flags, normalizesRotated: normalizes,
+      temperature: floor == 0 ? nil : .init(floor: floor, scale: scale))
+  }
+
+  /// All of our keys are there or none.
+  private func own(_ key: String, _ allowed: String) -> FormatError {
+    guard let value = metadata[key] else { return error(key, .missing("key \(key)")) }
+    return error(key, .outOfRange(found: text(value), allowed: allowed))
   }
 
   /// Rows of the embedding, which tokenizer and metadata may not contradict.
@@ -135,7 +218,7 @@ struct ArchiveKeys {
 
   // MARK: Single keys
 
-  private func full(_ key: String) -> String { "\(Self.architecture).\(key)" }
+  private func full(_ key: String) -> String { "\(architecture.rawValue).\(key)" }
 
   private func required(_ key: String, _ allowed: ClosedRange<Int>) throws(FormatError) -> Int {
     guard let number = try optional(key, allowed) else { throw missing(key) }

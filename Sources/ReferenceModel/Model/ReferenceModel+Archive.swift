@@ -4,7 +4,8 @@ import Quantizers
 import Tensors
 
 extension ReferenceModel {
-  /// Opens a GGUF file of the architecture `llama`, or the set that it is the first part of.
+  /// Opens a GGUF file of the architecture `llama` or `llama4`, or the set that it is the first part
+  /// of.
   ///
   /// - Throws: `FormatError` for everything that is missing, contradictory or not known.
   package init(archive path: String) throws {
@@ -18,19 +19,18 @@ extension ReferenceModel {
         divisors: try factors.map { try Self.read($0, of: archive, dimensions) }),
       layout: .neighbours, attentionFactor: try keys.attentionFactor())
 
-    var names: [WeightRole: String] = [
-      .tokenEmbedding: Self.embeddingName, .outputNorm: "output_norm.weight",
-      .output: "output.weight",
-    ]
+    var roles: [WeightRole] = [.tokenEmbedding, .outputNorm, .output]
     for layer in 0..<dimensions.layerCount {
-      for weight in LayerWeight.allCases {
-        names[.layer(layer, weight)] = "blk.\(layer).\(weight.archiveName)"
-      }
+      roles += LayerWeight.ofLayer(layer, dimensions).map { .layer(layer, $0) }
     }
-    let beside = try ArchiveScales(archive, names)
+    var names = TensorNames()
+    names.roles = Dictionary(uniqueKeysWithValues: roles.map { ($0, $0.archiveName) })
+    let beside = try ArchiveScales(archive, names.roles)
+    names.ignored = beside.names.union([Self.factorsName])
+    names.experts = LayerWeight.experts.flatMap(\.archivePatterns)
     try self.init(
-      source: archive, path: path, dimensions: dimensions, rotary: rotary, names: names,
-      ignored: beside.names.union([Self.factorsName]), scales: beside.values
+      source: archive, path: path, dimensions: dimensions, rotary: rotary,
+      attention: try keys.chunkedAttention(dimensions), names: names, scales: beside.values
     ) { role in
       switch role {
       case .output: false
@@ -68,6 +68,18 @@ extension ReferenceModel {
   }
 }
 
+extension WeightRole {
+  /// What an archive calls the tensor.
+  package var archiveName: String {
+    switch self {
+    case .tokenEmbedding: ReferenceModel.embeddingName
+    case .outputNorm: "output_norm.weight"
+    case .output: "output.weight"
+    case .layer(let layer, let weight): "blk.\(layer).\(weight.archiveName)"
+    }
+  }
+}
+
 extension LayerWeight {
   /// Behind `blk.N.` in an archive.
   fileprivate var archiveName: String {
@@ -88,6 +100,27 @@ extension LayerWeight {
     case .gateBias: "ffn_gate.bias"
     case .upBias: "ffn_up.bias"
     case .downBias: "ffn_down.bias"
+    case .router: "ffn_gate_inp.weight"
+    case .expertGate: "ffn_gate_exps.weight"
+    case .expertUp: "ffn_up_exps.weight"
+    case .expertDown: "ffn_down_exps.weight"
+    case .sharedGate: "ffn_gate_shexp.weight"
+    case .sharedUp: "ffn_up_shexp.weight"
+    case .sharedDown: "ffn_down_shexp.weight"
     }
+  }
+
+  /// Experts in one tensor, or each in its own.
+  fileprivate var archivePatterns: [ExpertPattern] {
+    let single =
+      switch self {
+      case .expertGate: "ffn_gate"
+      case .expertUp: "ffn_up"
+      default: "ffn_down"
+      }
+    return [
+      ExpertPattern("blk.{L}.\(archiveName)", .plain(self)),
+      ExpertPattern("blk.{L}.\(single).{E}.weight", .plain(self)),
+    ]
   }
 }

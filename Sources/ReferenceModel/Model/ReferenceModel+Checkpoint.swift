@@ -20,31 +20,15 @@ extension ReferenceModel {
     let weights = try dequantizedSource(directory, folder: directory.path)
     let dimensions = ForwardDimensions(configuration)
     let rotary = RotaryFrequencies(
-      frequencies: try Self.frequencies(configuration), layout: .halves)
-
-    var names: [WeightRole: String] = [
-      .tokenEmbedding: "model.embed_tokens.weight", .outputNorm: "model.norm.weight",
-    ]
-    var ignored: Set<ExactString> = ["model.rotary_emb.inv_freq"]
-    if configuration.tiesEmbeddings {
-      // The framework overwrites what a tied checkpoint may hold beside the embedding.
-      ignored.insert("lm_head.weight")
-    } else {
-      names[.output] = "lm_head.weight"
-    }
-    for layer in 0..<configuration.layerCount {
-      let prefix = "model.layers.\(layer)."
-      for weight in LayerWeight.allCases {
-        names[.layer(layer, weight)] = prefix + weight.checkpointName
-      }
-      ignored.insert(ExactString(prefix + "self_attn.rotary_emb.inv_freq"))
-    }
+      frequencies: try Self.frequencies(configuration),
+      layout: CheckpointFamily(configuration).rotaryLayout)
     var biases: Set<LayerWeight> = []
     if configuration.hasAttentionBias { biases.formUnion(LayerWeight.attentionBiases) }
     if configuration.hasMLPBias { biases.formUnion(LayerWeight.feedForwardBiases) }
     try self.init(
-      source: weights.source, path: path, dimensions: dimensions, rotary: rotary, names: names,
-      ignored: ignored
+      source: weights.source, path: path, dimensions: dimensions, rotary: rotary,
+      attention: configuration.chunkedAttention,
+      names: TensorNames(checkpoint: configuration, dimensions)
     ) { role in
       if case .layer(_, let weight) = role { return !weight.isBias || biases.contains(weight) }
       return true
@@ -56,12 +40,6 @@ extension ReferenceModel {
       throw FormatError(
         file: configuration.file, field: "is_causal",
         reason: .unsupported(found: "false", allowed: "causal attention"))
-    }
-    if let experts = configuration.experts {
-      throw FormatError(
-        file: configuration.file, field: "num_local_experts",
-        reason: .unsupported(found: "\(experts.count)", allowed: "a dense model"),
-        advice: "a forward pass through experts is not there yet")
     }
   }
 
@@ -99,30 +77,6 @@ extension ReferenceModel {
   }
 }
 
-extension LayerWeight {
-  /// Behind `model.layers.N.` in a checkpoint.
-  fileprivate var checkpointName: String {
-    switch self {
-    case .attentionNorm: "input_layernorm.weight"
-    case .query: "self_attn.q_proj.weight"
-    case .key: "self_attn.k_proj.weight"
-    case .value: "self_attn.v_proj.weight"
-    case .attentionOutput: "self_attn.o_proj.weight"
-    case .queryBias: "self_attn.q_proj.bias"
-    case .keyBias: "self_attn.k_proj.bias"
-    case .valueBias: "self_attn.v_proj.bias"
-    case .attentionOutputBias: "self_attn.o_proj.bias"
-    case .feedForwardNorm: "post_attention_layernorm.weight"
-    case .gate: "mlp.gate_proj.weight"
-    case .up: "mlp.up_proj.weight"
-    case .down: "mlp.down_proj.weight"
-    case .gateBias: "mlp.gate_proj.bias"
-    case .upBias: "mlp.up_proj.bias"
-    case .downBias: "mlp.down_proj.bias"
-    }
-  }
-}
-
 extension ForwardDimensions {
   init(_ configuration: ModelConfiguration) {
     self.init(
@@ -131,6 +85,13 @@ extension ForwardDimensions {
       headCountKV: configuration.headCountKV, headDimension: configuration.headDimension,
       vocabularySize: configuration.vocabularySize,
       normEpsilon: Float(configuration.rmsEpsilon ?? 1e-6),
-      contextLength: configuration.contextLength)
+      contextLength: configuration.contextLength,
+      experts: configuration.experts.map { experts in
+        let isLlama4 = configuration.chunkedAttention != nil
+        return ForwardExperts(
+          count: experts.count, usedCount: experts.usedCount,
+          feedForwardLength: experts.feedForwardLength, layerStep: experts.layerStep,
+          hasShared: isLlama4, weighting: isLlama4 ? .inputBySigmoid : .outputByProbability)
+      })
   }
 }

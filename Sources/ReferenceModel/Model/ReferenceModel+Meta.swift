@@ -15,28 +15,27 @@ extension ReferenceModel {
     let configuration = try ModelConfiguration(
       metaParameters: directory.parametersFile, companion: directory.path(of: "config.json"),
       tensors: directory.tensors)
-    var names: [WeightRole: String] = [
-      .tokenEmbedding: "tok_embeddings.weight", .outputNorm: "norm.weight",
-    ]
-    if !configuration.tiesEmbeddings { names[.output] = "output.weight" }
-    var ignored: Set<ExactString> = ["rope.freqs"]
+    var names = TensorNames()
+    names.roles = [.tokenEmbedding: "tok_embeddings.weight", .outputNorm: "norm.weight"]
+    if !configuration.tiesEmbeddings { names.roles[.output] = "output.weight" }
+    names.ignored = ["rope.freqs"]
     for layer in 0..<configuration.layerCount {
       for weight in LayerWeight.allCases {
         guard let name = weight.metaName else { continue }
-        names[.layer(layer, weight)] = "layers.\(layer).\(name)"
+        names.roles[.layer(layer, weight)] = "layers.\(layer).\(name)"
       }
-      ignored.insert(ExactString("layers.\(layer).attention.inner_attention.rope.freqs"))
+      names.ignored.insert(ExactString("layers.\(layer).attention.inner_attention.rope.freqs"))
     }
     try self.init(
       source: directory, path: folder, dimensions: ForwardDimensions(configuration),
       rotary: RotaryFrequencies(
         frequencies: try Self.frequencies(configuration), layout: .neighbours),
-      names: names, ignored: ignored, required: { _ in true })
+      names: names, required: { _ in true })
   }
 }
 
 extension LayerWeight {
-  /// Behind `layers.N.` in Meta's files; `nil` for the biases, which those do not have.
+  /// Behind `layers.N.` in Meta's files; `nil` for biases and experts, which those do not have.
   fileprivate var metaName: String? {
     switch self {
     case .attentionNorm: "attention_norm.weight"
@@ -50,6 +49,7 @@ extension LayerWeight {
     case .down: "feed_forward.w2.weight"
     case .queryBias, .keyBias, .valueBias, .attentionOutputBias: nil
     case .gateBias, .upBias, .downBias: nil
+    case .router, .expertGate, .expertUp, .expertDown, .sharedGate, .sharedUp, .sharedDown: nil
     }
   }
 }

@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 import Tokenizers
 
 #if canImport(Glibc)
@@ -15,7 +16,7 @@ extension WorstToken {
   private static let contextTokenCount = 24
 
   /// The positions with the largest divergence, worst first.
-  static func list(_ scores: [PositionScore], text: ScoringText, encoder: TokenEncoder)
+  static func list(_ scores: [PositionScore], text: ChunkedText, encoder: TokenEncoder)
     -> [WorstToken]
   {
     let perChunk = text.scoredPositions.count

@@ -188,6 +188,3 @@ extension GateOutcome {
     return gate == .minTop1 ? fixed(number * 100, 2) + " %" : significant(number, 4)
   }
 }
-
-/// `1 token`, `22057 tokens`.
-func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

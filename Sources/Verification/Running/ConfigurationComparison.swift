@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 import ReferenceModel
 import Tokenizers
 
@@ -17,12 +18,19 @@ enum ConfigurationComparison {
       ("heads", a.headCount, b.headCount),
       ("key and value heads", a.headCountKV, b.headCountKV),
       ("head dimension", a.headDimension, b.headDimension),
+      ("experts", a.experts?.count ?? 0, b.experts?.count ?? 0),
+      ("experts used", a.experts?.usedCount ?? 0, b.experts?.usedCount ?? 0),
+      (
+        "experts' feed-forward length", a.experts?.feedForwardLength ?? 0,
+        b.experts?.feedForwardLength ?? 0
+      ),
+      ("layers to one with experts", a.experts?.layerStep ?? 0, b.experts?.layerStep ?? 0),
     ]
     for (name, expected, found) in sizes where expected != found {
       throw FormatError(
-        file: candidate.side.path, field: name,
+        file: candidate.path, field: name,
         reason: .inconsistent(
-          "is \(found), the reference \(printable(reference.side.path)) has \(expected)"),
+          "is \(found), the reference \(printable(reference.path)) has \(expected)"),
         advice: "these are two different models")
     }
     // Where one of them ties its output to its embedding, the other may have both.
@@ -30,14 +38,14 @@ enum ConfigurationComparison {
     let missing = own.keys.filter { $0 != .output && others[$0] == nil }
     if let role = missing.min(by: { "\($0)" < "\($1)" }) {
       throw FormatError(
-        file: candidate.side.path, field: "tensors",
+        file: candidate.path, field: "tensors",
         reason: .missing("the \(role), which the reference has as \(own[role]?.name.string ?? "")"))
     }
     if let extra = others.filter({ $0.key != .output && own[$0.key] == nil }).values
       .min(by: { $0.name < $1.name })
     {
       throw FormatError(
-        file: candidate.side.path, field: extra.name.string,
+        file: candidate.path, field: extra.name.string,
         reason: .inconsistent("the reference has no such tensor"),
         advice: "these are two different models")
     }
@@ -75,6 +83,13 @@ enum ConfigurationComparison {
         found: Double(candidate.model.rotary.attentionFactor),
         "look at rope.scaling.* of the archive")
     }
+    for (name, expected, found) in attentionFacts(reference.model, candidate.model)
+    where expected != found {
+      fail(
+        name, expected: expected, found: found,
+        "llama.cpp computes this for every archive of this architecture, unless ingot.attention.* "
+          + "keys say otherwise: convert again, with --allow-nonstock")
+    }
     outcomes += differences(
       adds: reference.encoder.addsBeginningOfText, reference.encoder.beginningOfText,
       candidate.encoder)
@@ -84,6 +99,32 @@ enum ConfigurationComparison {
         "the archive has no output.weight, so that its embedding serves in its place")
     }
     return outcomes
+  }
+
+  /// What the layers of Llama 4 see and how they rotate, in numbers; 0 for none.
+  private static func attentionFacts(_ reference: ReferenceModel, _ candidate: ReferenceModel)
+    -> [(String, Double, Double)]
+  {
+    guard let a = reference.attention, let b = candidate.attention else { return [] }
+    func number(_ flag: Bool) -> Double { flag ? 1 : 0 }
+    // Archives hold single precision.
+    func single(_ value: Double?) -> Double { Double(Float(value ?? 0)) }
+    var facts = [
+      ("attention chunk length", Double(a.chunkLength ?? 0), Double(b.chunkLength ?? 0)),
+      (
+        "norm of queries and keys", number(a.normalizesRotated), number(b.normalizesRotated)
+      ),
+      (
+        "temperature floor", single(a.temperature?.floor), single(b.temperature?.floor)
+      ),
+      (
+        "temperature scale", single(a.temperature?.scale), single(b.temperature?.scale)
+      ),
+    ]
+    for (layer, flags) in zip(a.rotates, b.rotates).enumerated() where flags.0 != flags.1 {
+      facts.append(("rotation in layer \(layer)", number(flags.0), number(flags.1)))
+    }
+    return facts
   }
 
   /// Whether chunks begin as the reference's do.

@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 import Quantizers
 import ReferenceModel
 import Tensors
@@ -6,7 +7,7 @@ import Threads
 
 /// Sends a text through one or two models, layer by layer, and sums up what they say.
 struct ForwardRun {
-  let text: ScoringText
+  let text: ChunkedText
   /// The reference first; with a saved reference the candidate alone.
   let models: [ReferenceModel]
   let saved: SavedReference?
@@ -14,7 +15,7 @@ struct ForwardRun {
   let kernels: KernelTable
   let threadCount: Int
   let cancellation: CancellationFlag
-  let progress: (@Sendable (VerificationProgress) -> Void)?
+  let progress: (@Sendable (RunProgress) -> Void)?
 
   private(set) var scores: [PositionScore] = []
   private(set) var meter: LayerMeter
@@ -22,10 +23,10 @@ struct ForwardRun {
   private let keptCounts: SavedReference.KeptCounts?
 
   init(
-    text: ScoringText, models: [ReferenceModel], saved: SavedReference?, budget: ForwardBudget,
+    text: ChunkedText, models: [ReferenceModel], saved: SavedReference?, budget: ForwardBudget,
     kernels: KernelTable, threadCount: Int, writer: SavedReferenceWriter?,
     keptCounts: SavedReference.KeptCounts?,
-    cancellation: CancellationFlag, progress: (@Sendable (VerificationProgress) -> Void)?
+    cancellation: CancellationFlag, progress: (@Sendable (RunProgress) -> Void)?
   ) {
     self.text = text
     self.models = models
@@ -48,22 +49,20 @@ struct ForwardRun {
       ForwardPass($0, scratch: scratch, kernels: kernels, cancellation: cancellation)
     }
     let groups = budget.groups(chunkCount: text.chunkCount)
-    let start = ContinuousClock.now
+    let layerCount = models[0].dimensions.layerCount
+    let progress = ForwardMeter(
+      groupCount: groups.count, layerCount: layerCount,
+      tokenCount: text.chunkCount * text.contextLength, report: progress)
     for (number, chunks) in groups.enumerated() {
       let tokens = text.input(ofChunks: chunks)
       for pass in passes { try pass.embed(tokens) }
       compareHidden(passes, layer: -1)
-      let layerCount = models[0].dimensions.layerCount
       for layer in 0..<layerCount {
-        report(
-          group: number, of: groups.count, layer: layer, layerCount: layerCount,
-          tokens: tokens.count, start)
+        progress.begin(group: number, layer: layer)
         for pass in passes { try pass.runLayer(layer) }
         compareHidden(passes, layer: layer)
       }
-      report(
-        group: number, of: groups.count, layer: layerCount, layerCount: layerCount,
-        tokens: tokens.count, start)
+      progress.begin(group: number, layer: layerCount)
       try score(chunks, passes)
     }
     for model in models { try model.source.checkUnchanged() }
@@ -76,23 +75,6 @@ struct ForwardRun {
     meter.add(
       layer: layer, reference: passes[0].hidden, candidate: passes[1].hidden,
       width: models[0].dimensions.embeddingLength)
-  }
-
-  private func report(
-    group: Int, of groupCount: Int, layer: Int, layerCount: Int, tokens: Int,
-    _ start: ContinuousClock.Instant
-  ) {
-    guard let progress else { return }
-    // The output counts as one more layer.
-    let done = Double(group) + Double(layer) / Double(layerCount + 1)
-    let elapsed = (ContinuousClock.now - start) / .seconds(1)
-    let allTokens = Double(text.chunkCount * text.contextLength)
-    let place = layer < layerCount ? "layer \(layer + 1)/\(layerCount)" : "output"
-    progress(
-      VerificationProgress(
-        step: .forward, fraction: done / Double(groupCount),
-        detail: groupCount > 1 ? "group \(group + 1)/\(groupCount), \(place)" : place,
-        tokensPerSecond: elapsed > 0 ? allTokens * done / Double(groupCount) / elapsed : 0))
   }
 
   // MARK: Output

@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 import Planning
 import Quantizers
 import ReferenceModel
@@ -14,7 +15,7 @@ package struct ModelVerification: Sendable {
   private let saved: SavedReference?
   private let candidate: OpenedModel?
   /// `nil` when only tensors are compared.
-  private let text: ScoringText?
+  private let text: ChunkedText?
   private let textChecksum: UInt32
   /// Opened first, so that what cannot be written is known before anything is computed.
   private let savedOutput: OutputFile?
@@ -44,9 +45,9 @@ package struct ModelVerification: Sendable {
     }
     candidate = try options.candidate.map { try OpenedModel($0) }
     if let reference, let candidate {
-      if reference.side.kind == .archive, candidate.side.kind == .checkpoint {
+      if reference.metadata != nil, candidate.metadata == nil {
         throw OptionError(
-          option: "CANDIDATE", found: candidate.side.path,
+          option: "CANDIDATE", found: candidate.path,
           problem: "is a checkpoint, and REFERENCE an archive",
           advice: "swap them: the original comes first")
       }
@@ -58,7 +59,7 @@ package struct ModelVerification: Sendable {
     if let saved {
       text = saved.text
     } else if let path = options.text, let reference {
-      let bytes = try Self.read(path, memoryLimit: memoryLimit)
+      let bytes = try TextFile(path, memoryLimit: memoryLimit)
       checksum = bytes.checksum
       text = try Self.cut(bytes, options, reference, candidate, &warnings)
     } else {
@@ -66,7 +67,7 @@ package struct ModelVerification: Sendable {
     }
     textChecksum = checksum ?? 0
     if let saved, let path = options.text {
-      guard try Self.read(path, memoryLimit: memoryLimit).checksum == saved.textChecksum else {
+      guard try TextFile(path, memoryLimit: memoryLimit).checksum == saved.textChecksum else {
         throw FormatError(
           file: path, field: "text",
           reason: .inconsistent("is not the text of the saved reference"),
@@ -100,15 +101,7 @@ package struct ModelVerification: Sendable {
         advice: "add --text FILE, or name a candidate")
     }
     try checkEffects(options, isSaved: isSaved)
-    if let count = options.chunkLimit, count < 1 {
-      throw OptionError(option: "--chunks", found: "\(count)", problem: "takes 1 or more")
-    }
-    if let length = options.contextLength, !ScoringText.contextLengths.contains(length) {
-      let allowed = ScoringText.contextLengths
-      throw OptionError(
-        option: "--context", found: "\(length)",
-        problem: "takes \(allowed.lowerBound) to \(allowed.upperBound)")
-    }
+    try ChunkedText.check(contextLength: options.contextLength, chunkLimit: options.chunkLimit)
   }
 
   /// Refuses options that would change nothing: who gave them expects something else.
@@ -164,81 +157,44 @@ package struct ModelVerification: Sendable {
     return opened.map { model in
       InputFiles(
         paths: model.model.source.files,
-        folder: model.side.kind == .checkpoint ? model.folder : nil)
+        folder: model.folder)
     } + [InputFiles(paths: [options.text, saved?.file.path].compactMap { $0 }, folder: nil)]
   }
 
   /// `general.file_type` of the candidate.
   package var candidateFileType: UInt32? { candidate?.fileType }
 
-  /// A text as it was read.
-  private struct TextBytes {
-    var path: String
-    var bytes: [UInt8]
-    var checksum: UInt32
-  }
-
-  /// What an encoder takes, per byte of a text, while it works; measured, and rounded up.
-  private static let encodingFactor: UInt64 = 64
-
-  private static func read(_ path: String, memoryLimit: UInt64) throws -> TextBytes {
-    let file = try PositionalFile(path)
-    guard file.byteCount <= memoryLimit / encodingFactor else {
-      throw OptionError(
-        option: "--memory-limit", found: byteText(memoryLimit),
-        problem: "is too small for a text of \(byteText(file.byteCount))",
-        advice: "take a shorter text, or raise the limit to "
-          + byteText(file.byteCount * encodingFactor))
-    }
-    let bytes = try PositionalFile.readAll(path, limit: file.byteCount, field: "text")
-    // Most likely the name of another file was given.
-    if let place = bytes.firstIndex(of: 0) {
-      throw FormatError(
-        file: path, fileOffset: UInt64(place), field: "text",
-        reason: .malformed("a zero byte: this is no text"), advice: "name a UTF-8 text file")
-    }
-    var checksum = CRC32()
-    checksum.update(bytes)
-    return TextBytes(path: path, bytes: bytes, checksum: checksum.value)
-  }
-
   private static func cut(
-    _ text: TextBytes, _ options: VerificationOptions, _ reference: OpenedModel,
+    _ text: TextFile, _ options: VerificationOptions, _ reference: OpenedModel,
     _ candidate: OpenedModel?, _ warnings: inout [String]
-  ) throws -> ScoringText {
-    var bytes = text.bytes
-    if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
-    let tokens = reference.encoder.encode(bytes, addsSpecial: true, parsesSpecial: false)
-    if let candidate {
-      let others = candidate.encoder.encode(bytes, addsSpecial: true, parsesSpecial: false)
-      if let warning = VocabularyComparison.warning(reference: tokens, candidate: others) {
-        warnings.append(warning)
-      }
+  ) throws -> ChunkedText {
+    let tokens = text.tokens(reference.encoder)
+    if let candidate,
+      let warning = VocabularyComparison.warning(
+        reference: tokens, candidate: text.tokens(candidate.encoder))
+    {
+      warnings.append(warning)
     }
     let contextLength = options.contextLength ?? VerificationOptions.defaultContextLength
-    let limit = reference.model.dimensions.contextLength
-    if contextLength > limit {
-      warnings.append(
-        "the context of \(contextLength) tokens is longer than the model's, \(limit)")
+    if let warning = ChunkedText.warning(contextLength: contextLength, model: reference) {
+      warnings.append(warning)
     }
-    return try ScoringText(
-      path: text.path, byteCount: text.bytes.count, allTokens: tokens,
-      contextLength: contextLength, chunkLimit: options.chunkLimit,
-      beginningOfText: reference.encoder.addsBeginningOfText
-        ? reference.encoder.beginningOfText : nil)
+    return try ChunkedText(
+      text, tokens: tokens, encoder: reference.encoder, contextLength: contextLength,
+      chunkLimit: options.chunkLimit)
   }
 
   private static func check(_ saved: SavedReference, _ candidate: OpenedModel) throws {
     let size = candidate.model.dimensions.vocabularySize
     guard size == saved.vocabularySize else {
       throw FormatError(
-        file: candidate.side.path, field: "vocabulary",
+        file: candidate.path, field: "vocabulary",
         reason: .inconsistent("is \(size), the saved reference's \(saved.vocabularySize)"),
         advice: "these are two different models")
     }
     guard VocabularyComparison.checksum(candidate.encoder) == saved.vocabularyChecksum else {
       throw FormatError(
-        file: candidate.side.path, field: "tokenizer",
+        file: candidate.path, field: "tokenizer",
         reason: .inconsistent("its tokens are not those of the saved reference"),
         advice: "save the reference again, or look at the archive's tokenizer")
     }
@@ -267,19 +223,14 @@ package struct ModelVerification: Sendable {
 
   /// One line on what the run will read, for the user to know beforehand.
   package func cost(_ budget: ForwardBudget) -> String {
-    let bytes = models.reduce(0) { $0 + $1.source.fileByteCounts.reduce(0, +) }
-    let chunks = text?.chunkCount ?? 0
-    let groups = budget.groupCount == 1 ? "one group" : "\(budget.groupCount) groups"
-    let once = "\(counted(chunks, "chunk")) in \(groups), "
-    if budget.groupCount == 1 { return once + "which reads \(byteText(bytes))" }
-    return once + "each of which reads \(byteText(bytes)): "
-      + "\(byteText(bytes * UInt64(budget.groupCount))) in all"
+    budget.cost(
+      models, chunkCount: text?.chunkCount ?? 0, contextLength: text?.contextLength ?? 0)
   }
 
   /// Compares configurations, tensors and predictions.
   package func run(
     budget: ForwardBudget?, cancellation: CancellationFlag,
-    progress: (@Sendable (VerificationProgress) -> Void)?
+    progress: (@Sendable (RunProgress) -> Void)?
   ) throws -> VerificationResult {
     let start = ContinuousClock.now
     guard let side = saved?.side ?? reference?.side else { preconditionFailure("no reference") }
@@ -327,7 +278,7 @@ package struct ModelVerification: Sendable {
 
   private func compareTensors(
     _ reference: OpenedModel, _ candidate: OpenedModel, _ cancellation: CancellationFlag,
-    _ progress: (@Sendable (VerificationProgress) -> Void)?
+    _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws -> [TensorError] {
     let comparison = try TensorComparison(
       reference: reference.model, candidate: candidate.model, kernels: kernels,
@@ -335,13 +286,13 @@ package struct ModelVerification: Sendable {
     let total = Double(max(1, comparison.byteCount))
     return try comparison.run(cancellation: cancellation) { done in
       progress?(
-        VerificationProgress(
+        RunProgress(
           step: .tensors, fraction: Double(done) / total, detail: "comparing tensors",
           tokensPerSecond: 0))
     }
   }
 
-  private func writer(_ text: ScoringText) throws -> SavedReferenceWriter? {
+  private func writer(_ text: ChunkedText) throws -> SavedReferenceWriter? {
     guard let savedOutput, let keptCounts, let reference else { return nil }
     return try SavedReferenceWriter(
       savedOutput,

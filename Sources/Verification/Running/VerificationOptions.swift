@@ -22,18 +22,3 @@ public struct VerificationOptions: Sendable {
     self.candidate = candidate
   }
 }
-
-/// How far a verification is.
-public struct VerificationProgress: Sendable {
-  public enum Step: String, Sendable {
-    case tensors, forward
-  }
-  public var step: Step
-  /// Of the step, 0 to 1.
-  public var fraction: Double
-  /// For people: `group 1/3, layer 5/32`.
-  public var detail: String
-  /// Tokens of the text that have gone through all layers of all models, per second so far; 0 while
-  /// tensors are compared.
-  public var tokensPerSecond: Double
-}

@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 import Tokenizers
 
 /// Whether two tokenizers mean the same by the same number.
@@ -21,7 +22,7 @@ enum VocabularyComparison {
     let (a, b) = (reference.encoder, candidate.encoder)
     guard a.tokenCount == b.tokenCount else {
       throw FormatError(
-        file: candidate.side.path, field: "tokenizer",
+        file: candidate.path, field: "tokenizer",
         reason: .inconsistent("has \(b.tokenCount) tokens, the reference's \(a.tokenCount)"),
         advice: "the archive's tokenizer is not that of the reference")
     }
@@ -30,7 +31,7 @@ enum VocabularyComparison {
         printable(String(decoding: $0.bytes(of: token), as: UTF8.self), limit: 40)
       }
       throw FormatError(
-        file: candidate.side.path, field: "tokenizer",
+        file: candidate.path, field: "tokenizer",
         reason: .inconsistent("token \(token) is \"\(texts[1])\", the reference's \"\(texts[0])\""),
         advice: "the archive's tokenizer is not that of the reference")
     }

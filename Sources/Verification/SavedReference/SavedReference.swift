@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 
 /// A reference's predictions in a file, so that a later run needs neither its weights nor the text.
 ///
@@ -72,7 +73,7 @@ package struct SavedReference: Sendable {
     }
   }
 
-  package var text: ScoringText { header.text }
+  package var text: ChunkedText { header.text }
   /// CRC-32 of the text's bytes.
   package var textChecksum: UInt32 { header.textChecksum }
   package var side: VerificationResult.Side { header.side }

@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 
 /// What precedes the records of a saved reference.
 ///
@@ -34,7 +35,7 @@ package struct SavedReferenceHeader {
   static let sampleCounts = 0...4096
   private static let textLimit: UInt32 = 1 << 16
 
-  var text: ScoringText
+  var text: ChunkedText
   var vocabularySize: Int
   var keptCounts: SavedReference.KeptCounts
   var vocabularyChecksum: UInt32
@@ -70,7 +71,7 @@ package struct SavedReferenceHeader {
   }
 
   package init(
-    text: ScoringText, vocabularySize: Int, keptCounts: SavedReference.KeptCounts,
+    text: ChunkedText, vocabularySize: Int, keptCounts: SavedReference.KeptCounts,
     vocabularyChecksum: UInt32, textChecksum: UInt32, side: VerificationResult.Side
   ) {
     self.text = text
@@ -95,7 +96,7 @@ package struct SavedReferenceHeader {
         file: file, fileOffset: 8, field: "version",
         reason: .unsupported(found: "\(version)", allowed: "\(Self.version)"))
     }
-    let contextLength = try Self.count(&cursor, "context length", ScoringText.contextLengths)
+    let contextLength = try Self.count(&cursor, "context length", ChunkedText.contextLengths)
     let chunkCount = try Self.count(&cursor, "chunk count", Self.chunkCounts)
     vocabularySize = try Self.count(&cursor, "vocabulary size", Self.vocabularySizes)
     let favouriteCount = try Self.count(&cursor, "favourite count", Self.favouriteCounts)
@@ -134,7 +135,7 @@ package struct SavedReferenceHeader {
       throw cursor.error(
         "beginning of text", .outOfRange(found: "\(bos)", allowed: "−1 to \(vocabularySize - 1)"))
     }
-    text = ScoringText(
+    text = ChunkedText(
       path: textPath, byteCount: byteCount, tokenCount: tokenCount, contextLength: contextLength,
       tokens: tokens, beginningOfText: bos < 0 ? nil : bos)
   }

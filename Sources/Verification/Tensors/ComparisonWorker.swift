@@ -3,30 +3,30 @@ import Quantizers
 import ReferenceModel
 import Tensors
 
-/// Some rows of a tensor, whole heads where rows are permuted; never of two experts.
+/// Some rows of a pair, whole heads where rows are permuted.
 struct ComparisonChunk: Hashable, Sendable {
   /// Index into the pairs.
   var pair: Int
-  var expert: Int
   /// Of the candidate.
   var rows: Range<Int>
 
   /// Most weights of a chunk, unless a single head or row has more.
   static let preferredWeightCount = 1 << 18
 
+  /// Rows of a chunk.
+  static func rowCount(_ pair: TensorPair) -> Int {
+    let unit = pair.rowsReadTogether
+    return max(1, preferredWeightCount / max(1, pair.columnCount * unit)) * unit
+  }
+
   /// Cuts all pairs.
   static func all(_ pairs: [TensorPair]) -> [ComparisonChunk] {
     var chunks: [ComparisonChunk] = []
     for (index, pair) in pairs.enumerated() {
-      let period = pair.rows.period
-      let wanted = max(1, preferredWeightCount / max(1, pair.columnCount * period)) * period
-      for expert in 0..<pair.expertCount {
-        let end = (expert + 1) * pair.rowsPerExpert
-        for start in stride(from: expert * pair.rowsPerExpert, to: end, by: wanted) {
-          chunks.append(
-            ComparisonChunk(
-              pair: index, expert: expert, rows: start..<min(start + wanted, end)))
-        }
+      let wanted = rowCount(pair)
+      for start in stride(from: 0, to: pair.rowCount, by: wanted) {
+        chunks.append(
+          ComparisonChunk(pair: index, rows: start..<min(start + wanted, pair.rowCount)))
       }
     }
     return chunks
@@ -74,6 +74,8 @@ final class ComparisonWorker {
   /// Weights of the reference, rows in the candidate's order.
   private(set) var b: [Float] = []
   private var unordered: [Float] = []
+  /// Columns that lie together, before they are turned.
+  private var turned: [Float] = []
   private var quantized: [UInt8] = []
   private var restored: [Float] = []
   private var uniform: [Float] = []
@@ -119,36 +121,66 @@ final class ComparisonWorker {
     }
   }
 
-  /// Fills `b` with rows of another tensor of the reference.
-  func readReference(_ tensor: TensorDescriptor, rows: Range<Int>, columns: Int) throws {
-    try read(tensor, reference, rows, columns: columns, into: &b)
+  /// Fills `b` with rows of another matrix of the reference.
+  func readReference(_ matrix: WeightMatrix, rows: Range<Int>, columns: Int) throws {
+    try read(matrix, reference, rows, columns: columns, into: &b)
   }
 
   /// Bytes that comparing a pair takes: source bytes, both sides in F32, and once more in the
   /// order of the source.
   static func byteCount(_ pair: TensorPair) -> Int {
-    let perRow = max(1, pair.columnCount * pair.rows.period)
-    let weights = min(
-      pair.rowCount * pair.columnCount,
-      max(perRow, ComparisonChunk.preferredWeightCount / perRow * perRow))
-    return weights * (8 + 3 * 4)
+    let rows = min(pair.rowCount, ComparisonChunk.rowCount(pair))
+    return rows * pair.columnCount * (8 + 3 * 4)
   }
 
   private func read(
-    _ tensor: TensorDescriptor, _ model: ReferenceModel, _ rows: Range<Int>, columns: Int,
+    _ matrix: WeightMatrix, _ model: ReferenceModel, _ rows: Range<Int>, columns: Int,
     into weights: inout [Float]
   ) throws {
     let count = rows.count * columns
-    guard let offset = tensor.type.byteCount(weightCount: rows.lowerBound * columns),
-      let byteCount = tensor.type.byteCount(weightCount: count)
-    else { preconditionFailure("rows of partial blocks of \(tensor.name)") }
+    // Of some vectors each entry counts as a row.
+    let runs =
+      matrix.columnCount == columns
+      ? matrix.runs(rows: rows, columns: 0..<columns) : matrix.runs(rows: 0..<1, columns: rows)
+    guard let byteCount = matrix.type.byteCount(weightCount: count) else {
+      preconditionFailure("rows of partial blocks of \(matrix.tensor.name)")
+    }
     if bytes.count < byteCount { bytes = [UInt8](repeating: 0, count: byteCount) }
     if weights.count != count { weights = [Float](repeating: 0, count: count) }
+    if matrix.layout != .rows {
+      if turned.count < count { turned = [Float](repeating: 0, count: count) }
+      try read(matrix.tensor, model, runs, into: &turned)
+      Self.turn(turned, columns: columns, rows: rows.count, into: &weights)
+    } else {
+      try read(matrix.tensor, model, runs, into: &weights)
+    }
+  }
+
+  /// Makes rows of columns that lie one behind the other.
+  private static func turn(
+    _ turned: [Float], columns: Int, rows: Int, into weights: inout [Float]
+  ) {
+    turned.withUnsafeBufferPointer { from in
+      weights.withUnsafeMutableBufferPointer { to in
+        for row in 0..<rows {
+          for column in 0..<columns { to[row * columns + column] = from[column * rows + row] }
+        }
+      }
+    }
+  }
+
+  /// Reads whole runs, one behind the other, for which there is room.
+  private func read(
+    _ tensor: TensorDescriptor, _ model: ReferenceModel, _ runs: WeightMatrix.Runs,
+    into weights: inout [Float]
+  ) throws {
+    let count = runs.count * runs.length
+    let byteCount = tensor.type.byteCount(weightCount: count) ?? 0
     var failure: FormatError?
     bytes.withUnsafeMutableBytes { bytes in
       let target = UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount])
       do throws(FormatError) {
-        try model.source.read(tensor, at: offset, into: target)
+        try model.source.read(tensor, runs, into: target)
       } catch {
         failure = error
         return

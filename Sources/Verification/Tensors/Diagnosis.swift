@@ -32,12 +32,12 @@ struct Diagnosis {
     {
       return "\(phrase) (\(place.text)\(figures(products)))"
     }
-    return "is not its source \(pair.reference.name) (\(place.text)\(figures(products)))"
+    return "is not its source \(pair.reference.tensor.name) (\(place.text)\(figures(products)))"
   }
 
   /// The phrase without a cause, which reads nothing.
   func plain(_ products: VectorPair) -> String {
-    "is not its source \(pair.reference.name) (\(figures(products)))"
+    "is not its source \(pair.reference.tensor.name) (\(figures(products)))"
   }
 
   private func figures(_ products: VectorPair) -> String {
@@ -109,32 +109,36 @@ struct Diagnosis {
   private func otherTensor(_ rows: Range<Int>) throws -> String? {
     if case .layer(let own, let weight) = pair.role {
       for layer in 0..<reference.dimensions.layerCount where layer != own {
-        guard let source = reference.weights[.layer(layer, weight)],
-          source.shape == pair.reference.shape
+        guard let source = matrix(.layer(layer, weight), pair.expert),
+          (source.rowCount, source.columnCount)
+            == (pair.reference.rowCount, pair.reference.columnCount)
         else { continue }
         var other = pair
         other.reference = source
         try worker.read(other, rows: rows)
         if error(rows.count) <= allowed * 1.5 {
-          return "holds the weights of layer \(layer), \(source.name)"
+          return "holds the weights of layer \(layer), \(source.tensor.name)"
         }
       }
     }
-    for expert in 0..<pair.expertCount {
-      let start = rows.lowerBound % pair.rowsPerExpert + expert * pair.rowsPerExpert
-      guard start != rows.lowerBound else { continue }
-      try worker.read(pair, rows: rows)
-      try worker.readReference(
-        pair.reference, rows: start..<start + rows.count, columns: pair.columnCount)
+    guard let own = pair.expert, let experts = reference.experts[pair.role] else { return nil }
+    try worker.read(pair, rows: rows)
+    for expert in 0..<experts.count where expert != own {
+      try worker.readReference(experts[expert], rows: rows, columns: pair.columnCount)
       if error(rows.count) <= allowed * 1.5 { return "holds the weights of expert \(expert)" }
     }
     return nil
+  }
+
+  private func matrix(_ role: WeightRole, _ expert: Int?) -> WeightMatrix? {
+    if let expert { return reference.experts[role]?[expert] }
+    return reference.weights[role].map { WeightMatrix($0) }
   }
 
   /// Whether everything is a multiple of what it should be.
   private func wrongScale(_ products: VectorPair) -> String? {
     let factor = products.ab / products.bb
     guard products.cosine > 0.95, abs(factor - 1) > 0.05 else { return nil }
-    return "is about \(fixed(factor, 2)) times its source \(pair.reference.name)"
+    return "is about \(fixed(factor, 2)) times its source \(pair.reference.tensor.name)"
   }
 }

@@ -40,14 +40,14 @@ package struct TensorComparison: Sendable {
   /// - Parameters:
   ///   - cancellation: looked at between chunks.
   ///   - progress: called with the candidate's bytes that are done, from any thread.
-  /// - Returns: one entry per tensor, or per expert where experts are stacked.
+  /// - Returns: one entry per tensor; where it stacks experts, one for each.
   /// - Throws: `FormatError` when reading fails, `ForwardCancelled`.
   package func run(
     cancellation: CancellationFlag, progress: (@Sendable (UInt64) -> Void)? = nil
   ) throws -> [TensorError] {
     let chunks = ComparisonChunk.all(pairs)
     let failure = Guarded<(any Error)?>(nil)
-    let shared = Shared(chunks: chunks, totals: pairs.map(\.expertCount))
+    let shared = Shared(chunks: chunks, pairCount: pairs.count)
     WorkerThreads.run(count: threadCount) { [self] _ in
       let worker = makeWorker()
       do {
@@ -66,15 +66,12 @@ package struct TensorComparison: Sendable {
     let worker = makeWorker()
     var errors: [TensorError] = []
     var diagnosisCount = 0
-    for (pair, experts) in zip(pairs, shared.sums) {
-      for (expert, sums) in experts.enumerated() {
-        if cancellation.isCancelled { throw ForwardCancelled() }
-        let error = try judge(
-          pair, expert: expert, sums, worker,
-          diagnoses: diagnosisCount < Self.diagnosisLimit)
-        if error.finding != nil { diagnosisCount += 1 }
-        errors.append(error)
-      }
+    for (pair, sums) in zip(pairs, shared.sums) {
+      if cancellation.isCancelled { throw ForwardCancelled() }
+      let error = try judge(
+        pair, sums, worker, diagnoses: diagnosisCount < Self.diagnosisLimit)
+      if error.finding != nil { diagnosisCount += 1 }
+      errors.append(error)
     }
     return errors
   }
@@ -91,11 +88,10 @@ package struct TensorComparison: Sendable {
   // MARK: Judgement
 
   private func judge(
-    _ pair: TensorPair, expert: Int, _ sums: ComparisonSums, _ worker: ComparisonWorker,
-    diagnoses: Bool
+    _ pair: TensorPair, _ sums: ComparisonSums, _ worker: ComparisonWorker, diagnoses: Bool
   ) throws -> TensorError {
     let error = sums.products.relativeError
-    let rows = expert * pair.rowsPerExpert..<(expert + 1) * pair.rowsPerExpert
+    let rows = 0..<pair.rowCount
     var allowed = ErrorBand.unsuspicious(pair.candidate.type)
     if let band = allowed, error.isFinite, error > band {
       allowed = max(band, try explained(pair, rows, worker))
@@ -111,10 +107,10 @@ package struct TensorComparison: Sendable {
       finding = describe(sums.blocks, pair)
     }
     return TensorError(
-      name: pair.candidate.name.string, expert: pair.expertCount > 1 ? expert : nil,
-      sourceName: pair.reference.name.string, type: pair.candidate.type,
-      weightCount: rows.count * pair.columnCount,
-      byteCount: pair.candidate.byteCount / pair.expertCount, relativeRMSError: error,
+      name: pair.candidate.tensor.name.string, expert: pair.expert,
+      sourceName: pair.reference.tensor.name.string, type: pair.candidate.type,
+      weightCount: pair.candidate.elementCount, byteCount: pair.candidate.byteCount,
+      relativeRMSError: error,
       cosine: sums.products.cosine, maximumError: sums.products.largest_dd.squareRoot(),
       signalToNoise: error == 0 ? .infinity : -20 * decimalLogarithm(error),
       allowedError: allowed, finding: finding)
@@ -138,9 +134,10 @@ package struct TensorComparison: Sendable {
 
   private func describe(_ faults: BlockFaults, _ pair: TensorPair) -> String {
     let type = pair.candidate.type
-    let block = (faults.row * pair.columnCount + faults.column) / type.weightsPerBlock
+    let first = pair.candidate.firstElement
+    let block = (first + faults.row * pair.columnCount + faults.column) / type.weightsPerBlock
     let offset =
-      (pair.candidate.regions.first?.fileOffset ?? 0)
+      (pair.candidate.tensor.regions.first?.fileOffset ?? 0)
       + UInt64(block * type.bytesPerBlock)
     let others = faults.count == 1 ? "" : " and \(faults.count - 1) more blocks"
     return "block \(block) (row \(faults.row), column \(faults.column), byte \(offset) of its "
@@ -153,11 +150,11 @@ package struct TensorComparison: Sendable {
     private let chunks: [ComparisonChunk]
     private let next = Atomic(0)
     private let bytes = Atomic<UInt64>(0)
-    private let totals: Mutex<[[ComparisonSums]]>
+    private let totals: Mutex<[ComparisonSums]>
 
-    init(chunks: [ComparisonChunk], totals counts: [Int]) {
+    init(chunks: [ComparisonChunk], pairCount: Int) {
       self.chunks = chunks
-      totals = Mutex(counts.map { Array(repeating: ComparisonSums(), count: $0) })
+      totals = Mutex(Array(repeating: ComparisonSums(), count: pairCount))
     }
 
     func nextChunk() -> ComparisonChunk? {
@@ -166,13 +163,13 @@ package struct TensorComparison: Sendable {
     }
 
     func add(_ sums: ComparisonSums, _ chunk: ComparisonChunk) {
-      totals.withLock { $0[chunk.pair][chunk.expert] += sums }
+      totals.withLock { $0[chunk.pair] += sums }
     }
 
     func finished(_ count: UInt64) -> UInt64 {
       bytes.wrappingAdd(count, ordering: .relaxed).newValue
     }
 
-    var sums: [[ComparisonSums]] { totals.withLock { $0 } }
+    var sums: [ComparisonSums] { totals.withLock { $0 } }
   }
 }

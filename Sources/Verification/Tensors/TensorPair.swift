@@ -2,14 +2,17 @@ import ByteIO
 import ReferenceModel
 import Tensors
 
-/// A tensor of the candidate and the one of the reference that it was made from.
+/// A tensor of the candidate, or one expert's matrix, and the one of the reference that it was made
+/// from.
 ///
 /// They are paired by what they do in the forward pass, which both roads found by themselves: the
 /// converter's names and permutations have no part in it.
 struct TensorPair: Sendable {
   var role: WeightRole
-  var candidate: TensorDescriptor
-  var reference: TensorDescriptor
+  /// Where the role is that of several experts.
+  var expert: Int?
+  var candidate: WeightMatrix
+  var reference: WeightMatrix
   var rows: RowOrder
 
   /// Which row of the reference a row of the candidate corresponds to.
@@ -42,14 +45,14 @@ struct TensorPair: Sendable {
     }
   }
 
-  /// Experts that the tensor stacks; 1 for all others.
-  var expertCount: Int { candidate.shape.rank == 3 ? candidate.shape.dimensions[0] : 1 }
   /// Entries of a row; of a vector whose entries are rows of heads, 1.
-  var columnCount: Int {
-    candidate.shape.rank == 1 && rows != .same ? 1 : candidate.shape.columnCount
-  }
+  var columnCount: Int { rows != .same && candidate.rowCount == 1 ? 1 : candidate.columnCount }
   var rowCount: Int { candidate.elementCount / max(1, columnCount) }
-  var rowsPerExpert: Int { rowCount / expertCount }
+
+  /// Rows that are cheapest to read together.
+  var rowsReadTogether: Int {
+    max(rows.period, candidate.rowsReadTogether, reference.rowsReadTogether)
+  }
 
   /// All tensors of the candidate that the forward pass uses, in the order of its files.
   ///
@@ -59,29 +62,60 @@ struct TensorPair: Sendable {
   {
     var order: [ExactString: Int] = [:]
     for (index, tensor) in candidate.source.tensors.enumerated() { order[tensor.name] = index }
-    let weights = candidate.weights.sorted {
-      order[$0.value.name, default: 0] < order[$1.value.name, default: 0]
-    }
     var pairs: [TensorPair] = []
-    for (role, tensor) in weights {
+    for (role, tensor) in candidate.weights {
       let source = role == .output ? reference.outputWeight : reference.weights[role]
-      guard let source else {
-        throw FormatError(
-          file: candidate.source.files.first ?? "", field: "\(tensor.name)",
-          reason: .inconsistent("the reference has no \(role)"))
-      }
+      guard let source else { throw unpaired(role, WeightMatrix(tensor), candidate) }
       guard source.shape == tensor.shape else {
-        throw FormatError(
-          file: candidate.source.files.first ?? "", field: "\(tensor.name)",
-          reason: .inconsistent(
-            "has shape \(tensor.shape), the reference's \(source.name) \(source.shape)"))
+        throw differing(
+          candidate, "\(tensor.name)", "shape \(tensor.shape)", "\(source.name) \(source.shape)")
       }
       pairs.append(
         TensorPair(
-          role: role, candidate: tensor, reference: source,
+          role: role, candidate: WeightMatrix(tensor), reference: WeightMatrix(source),
           rows: rowOrder(role, reference: reference, candidate: candidate)))
     }
-    return pairs
+    for (role, matrices) in candidate.experts {
+      guard let sources = reference.experts[role] else {
+        throw unpaired(role, matrices[0], candidate)
+      }
+      guard sources.count == matrices.count else {
+        throw differing(
+          candidate, "\(matrices[0].tensor.name)", "\(matrices.count) experts",
+          "\(sources.count)")
+      }
+      for expert in 0..<matrices.count {
+        let (own, source) = (matrices[expert], sources[expert])
+        guard (own.rowCount, own.columnCount) == (source.rowCount, source.columnCount) else {
+          throw differing(
+            candidate, "\(own.tensor.name)", "experts of \(own.rowCount) × \(own.columnCount)",
+            "\(source.tensor.name) \(source.rowCount) × \(source.columnCount)")
+        }
+        pairs.append(
+          TensorPair(
+            role: role, expert: expert, candidate: own, reference: source, rows: .same))
+      }
+    }
+    return pairs.sorted {
+      (order[$0.candidate.tensor.name, default: 0], $0.expert ?? 0)
+        < (order[$1.candidate.tensor.name, default: 0], $1.expert ?? 0)
+    }
+  }
+
+  private static func unpaired(
+    _ role: WeightRole, _ matrix: WeightMatrix, _ candidate: ReferenceModel
+  ) -> FormatError {
+    FormatError(
+      file: candidate.source.files.first ?? "", field: "\(matrix.tensor.name)",
+      reason: .inconsistent("the reference has no \(role)"))
+  }
+
+  private static func differing(
+    _ candidate: ReferenceModel, _ name: String, _ found: String, _ expected: String
+  ) -> FormatError {
+    FormatError(
+      file: candidate.source.files.first ?? "", field: name,
+      reason: .inconsistent("has \(found), the reference's \(expected)"))
   }
 
   private static func rowOrder(
@@ -96,5 +130,16 @@ struct TensorPair: Sendable {
     case (.halves, .neighbours): return .halvesFromNeighbours(headDimension: dimension)
     default: return .same
     }
+  }
+}
+
+extension WeightMatrix {
+  /// Bytes that are wanted of a column at least, so that calls and disks are used well.
+  private static var preferredRunByteCount: Int { 512 }
+
+  /// Rows that are cheapest to read together; 1 where rows lie together.
+  var rowsReadTogether: Int {
+    guard layout != .rows else { return 1 }
+    return max(1, min(rowCount, Self.preferredRunByteCount / type.bytesPerBlock))
   }
 }

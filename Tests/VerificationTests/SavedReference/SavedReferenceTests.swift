@@ -1,4 +1,5 @@
 import ByteIO
+import ForwardRuns
 import TestSupport
 import Testing
 import Verification
@@ -64,9 +65,9 @@ private func record(
       sampleCount: counts.samples), logNormaliser: 0)
 }
 
-private func text(chunkCount: Int) throws -> ScoringText {
+private func text(chunkCount: Int) throws -> ChunkedText {
   let tokens = (0..<Int32(chunkCount * 8 + 3)).map { $0 % Int32(vocabularySize) }
-  return try ScoringText(
+  return try ChunkedText(
     path: "some text", byteCount: 1234, allTokens: tokens, contextLength: 8, chunkLimit: nil,
     beginningOfText: 1)
 }

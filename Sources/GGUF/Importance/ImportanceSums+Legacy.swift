@@ -1,7 +1,7 @@
 import ByteIO
 import Tensors
 
-extension ImportanceMatrix {
+extension ImportanceSums {
   /// Reads the older `.dat` form; numbers are little-endian.
   ///
   ///     bytes  field
@@ -16,17 +16,17 @@ extension ImportanceMatrix {
   ///         4  dataset name length, int32  (or before this)
   ///         …  dataset name
   ///
-  /// importance = value / call count, and the value itself where the call count is 0.
+  /// The call count becomes the entry's count.
   init(legacy file: PositionalFile) throws(FormatError) {
     var cursor = FileCursor(file)
     let entryCount = try Self.readCount("imatrix.entry_count", from: 1, &cursor)
     try GGUFHeader.requireRoom(
       for: UInt64(entryCount), of: Self.minimumEntryByteCount, "imatrix.entry_count", cursor)
-    var entries: [ExactString: [Float]] = [:]
+    var entries: [ExactString: Entry] = [:]
     for index in 0..<entryCount {
       let start = cursor.offset
-      let (name, values) = try Self.readEntry("imatrix.entry[\(index)]", &cursor)
-      guard entries.updateValue(values, forKey: name) == nil else {
+      let (name, entry) = try Self.readEntry("imatrix.entry[\(index)]", &cursor)
+      guard entries.updateValue(entry, forKey: name) == nil else {
         throw cursor.error("imatrix.entry[\(name)]", .duplicate("entry"), at: start)
       }
     }
@@ -44,7 +44,9 @@ extension ImportanceMatrix {
       throw cursor.error(
         "imatrix", .malformed("\(cursor.bytesLeft) bytes follow after the last field"))
     }
-    self.init(entries: entries, datasets: datasets, chunkCount: chunkCount, file: file.path)
+    self.init(
+      entries: entries, datasets: datasets, chunkCount: chunkCount, chunkSize: nil,
+      file: file.path)
   }
 
   /// Lengths, one byte of name and one value.
@@ -65,7 +67,7 @@ extension ImportanceMatrix {
   }
 
   private static func readEntry(_ field: String, _ cursor: inout FileCursor) throws(FormatError)
-    -> (ExactString, [Float])
+    -> (ExactString, Entry)
   {
     let start = cursor.offset
     let nameByteCount = try readCount(field + ".name", from: 1, &cursor)
@@ -84,15 +86,11 @@ extension ImportanceMatrix {
     let valueCount = try readCount(field + ".value_count", from: 1, &cursor)
     let (valueOffset, file) = (cursor.offset, cursor.file)
     try cursor.skip(4 * UInt64(valueCount), field + ".values")
-    var values = try littleEndianFloats(count: valueCount) { buffer throws(FormatError) in
+    let values = try littleEndianFloats(count: valueCount) { buffer throws(FormatError) in
       try file.read(at: valueOffset, into: buffer, field: field + ".values")
     }
     try checkSums(
       values, file: file.path, fileOffset: valueOffset, field: "imatrix.entry[\(name)]")
-    if callCount > 0 {
-      let divisor = Float(callCount)
-      for index in values.indices { values[index] /= divisor }
-    }
-    return (name, values)
+    return (name, Entry(sums: values, counts: [Float(callCount)]))
   }
 }

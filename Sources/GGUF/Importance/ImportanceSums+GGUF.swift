@@ -1,10 +1,12 @@
 import ByteIO
 import Tensors
 
-extension ImportanceMatrix {
+extension ImportanceSums {
   /// Keys and tensor names of the GGUF form.
   package enum Key {
     package static let type = "general.type"
+    /// Value of `type`.
+    package static let importanceType = "imatrix"
     package static let datasets = "imatrix.datasets"
     package static let chunkCount = "imatrix.chunk_count"
     package static let chunkSize = "imatrix.chunk_size"
@@ -14,8 +16,6 @@ extension ImportanceMatrix {
 
   /// Reads the GGUF form: per tensor X the F32 tensors `X.in_sum2` `[experts, columns]` and
   /// `X.counts` `[experts, 1]`.
-  ///
-  /// importance = in_sum2 / count, and 1 for an expert whose count is 0.
   init(gguf file: GGUFFile) throws(FormatError) {
     let path = file.files[0]
     try Self.checkMetadata(file.metadata, path)
@@ -34,7 +34,7 @@ extension ImportanceMatrix {
       throw FormatError(
         file: path, field: "imatrix", reason: .missing("tensors named *\(Key.sumSuffix)"))
     }
-    var entries: [ExactString: [Float]] = [:]
+    var entries: [ExactString: Entry] = [:]
     entries.reserveCapacity(pairs.count)
     for (name, pair) in pairs.sorted(by: { $0.key < $1.key }) {
       guard let sums = pair.sums, let counts = pair.counts else {
@@ -42,26 +42,27 @@ extension ImportanceMatrix {
         throw FormatError(
           file: path, field: "imatrix[\(name)]", reason: .missing("tensor \(name)\(suffix)"))
       }
-      entries[name] = try Self.importance(sums, counts, file)
+      entries[name] = try Self.entry(sums, counts, file)
     }
     let names = file.metadata[Key.datasets]?.strings
     self.init(
       entries: entries,
       datasets: names.map { names in names.indices.map { names.text($0) } } ?? [],
-      chunkCount: file.metadata[Key.chunkCount]?.int ?? 0, file: path)
+      chunkCount: file.metadata[Key.chunkCount]?.int ?? 0,
+      chunkSize: file.metadata[Key.chunkSize]?.int ?? 0, file: path)
   }
 
   private static func checkMetadata(_ metadata: Metadata, _ path: String) throws(FormatError) {
-    if let type = metadata[Key.type], type != .string("imatrix") {
+    if let type = metadata[Key.type], type != .string(Key.importanceType) {
       throw FormatError(
         file: path, field: Key.type,
-        reason: .unsupported(found: type.string ?? "\(type.ggufType)", allowed: "imatrix"))
+        reason: .unsupported(found: type.string ?? "\(type.ggufType)", allowed: Key.importanceType))
     }
     for key in [Key.datasets, Key.chunkCount, Key.chunkSize] {
       guard let value = metadata[key] else {
         throw FormatError(
           file: path, field: "gguf.kv", reason: .missing("key \(key)"),
-          advice: "give a file that llama-imatrix wrote")
+          advice: "give a file that 'ingot calibrate' or llama-imatrix wrote")
       }
       if key == Key.datasets, value.strings != nil { continue }
       if key != Key.datasets, case .uint32 = value { continue }
@@ -78,9 +79,9 @@ extension ImportanceMatrix {
     }
   }
 
-  private static func importance(
+  private static func entry(
     _ sums: TensorDescriptor, _ counts: TensorDescriptor, _ file: GGUFFile
-  ) throws(FormatError) -> [Float] {
+  ) throws(FormatError) -> Entry {
     let experts = counts.elementCount
     let path = file.files[0]
     guard experts > 0, sums.elementCount > 0, sums.elementCount % experts == 0 else {
@@ -89,20 +90,14 @@ extension ImportanceMatrix {
         reason: .inconsistent(
           "has \(sums.elementCount) sums for \(experts) counts, which does not divide"))
     }
-    var values = try readFloats(sums, file)
+    let values = try readFloats(sums, file)
     try checkSums(
       values, file: path, fileOffset: sums.regions[0].fileOffset, field: sums.name.string)
     let rawCounts = try readFloats(counts, file)
     try checkSums(
       rawCounts, file: path, fileOffset: counts.regions[0].fileOffset, field: counts.name.string)
-    let columns = values.count / experts
-    for (expert, rawCount) in rawCounts.enumerated() {
-      let count = rawCount.rounded(.toNearestOrAwayFromZero)
-      for index in expert * columns..<(expert + 1) * columns {
-        values[index] = count > 0 ? values[index] / count : 1
-      }
-    }
-    return values
+    return Entry(
+      sums: values, counts: rawCounts.map { $0.rounded(.toNearestOrAwayFromZero) })
   }
 
   private static func readFloats(_ tensor: TensorDescriptor, _ file: GGUFFile)

@@ -1,10 +1,9 @@
 import ByteIO
 
-/// A text's tokens, cut as `llama-perplexity` cuts them.
+/// A text's tokens, cut as `llama-perplexity` and `llama-imatrix` cut them.
 ///
-/// The second half of every chunk is scored but for its last token, so that each prediction has at
-/// least half a context to go by.
-package struct ScoringText: Hashable, Sendable {
+/// Whole chunks of one length; a beginning of text takes the place of the first token of each.
+package struct ChunkedText: Hashable, Sendable {
   package var path: String
   package var byteCount: Int
   /// Of the whole text.
@@ -41,8 +40,8 @@ package struct ScoringText: Hashable, Sendable {
     self.beginningOfText = beginningOfText
   }
 
-  /// From what a saved reference holds, whose numbers have been checked.
-  init(
+  /// From numbers that have been checked.
+  package init(
     path: String, byteCount: Int, tokenCount: Int, contextLength: Int, tokens: [Int32],
     beginningOfText: Int32?
   ) {
@@ -55,9 +54,6 @@ package struct ScoringText: Hashable, Sendable {
   }
 
   package var chunkCount: Int { tokens.count / contextLength }
-  /// Positions of a chunk whose next token is scored.
-  package var scoredPositions: Range<Int> { contextLength / 2..<contextLength - 1 }
-  package var scoredPositionCount: Int { chunkCount * scoredPositions.count }
 
   /// What the models read in some chunks.
   package func input(ofChunks chunks: Range<Int>) -> [Int32] {
@@ -68,26 +64,5 @@ package struct ScoringText: Hashable, Sendable {
       }
     }
     return input
-  }
-
-  /// Scored positions of some chunks, counted from the first token of the first of them.
-  package func positions(ofChunks chunks: Range<Int>) -> [Int] {
-    chunks.indices.flatMap { chunk in
-      scoredPositions.map { (chunk - chunks.lowerBound) * contextLength + $0 }
-    }
-  }
-
-  /// The tokens that follow those positions.
-  package func targets(ofChunks chunks: Range<Int>) -> [Int32] {
-    chunks.flatMap { chunk in
-      scoredPositions.map { tokens[chunk * contextLength + $0 + 1] }
-    }
-  }
-
-  package var settings: VerificationResult.ProtocolSettings {
-    .init(
-      textPath: path, textByteCount: byteCount, tokenCount: tokenCount,
-      contextLength: contextLength, chunkCount: chunkCount,
-      scoredPositionCount: scoredPositionCount, startsWithBOS: beginningOfText != nil)
   }
 }
