@@ -117,7 +117,7 @@ func ignoresNamesThatAreTooLong(_ byteCount: Int) throws {
     let isTaken = result.entries["general.name"]?.string?.hasPrefix("N") == true
     #expect(isTaken == (byteCount <= 1024))
   }
-  #expect(time < 5)
+  #expect(isOfOrder(time, of: 2))
 }
 
 @Test(arguments: [
@@ -183,5 +183,5 @@ func refusesImpossibleSamplerSettings(_ text: String) throws {
     #expect(result.entries["general.base_model.count"] == .uint32(6000))
     #expect(result.entries["general.base_model.5999.version"] == .string("v1.5999"))
   }
-  #expect(time < 10)
+  #expect(isOfOrder(time, of: 3))
 }

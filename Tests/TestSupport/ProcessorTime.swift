@@ -13,6 +13,17 @@ package func processorTime(_ body: () throws -> Void) rethrows -> Double {
   return threadSeconds() - start
 }
 
+#if DEBUG
+  private let slowdown = 25.0
+#else
+  private let slowdown = 4.0
+#endif
+
+/// Whether a time is of the order of one that a good machine needs for a release build.
+///
+/// Debug builds and poor or busy machines get their share: what this catches is many times slower.
+package func isOfOrder(_ time: Double, of seconds: Double) -> Bool { time < slowdown * seconds }
+
 private func threadSeconds() -> Double {
   var time = timespec()
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)

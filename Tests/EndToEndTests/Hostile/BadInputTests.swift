@@ -354,7 +354,7 @@ func refusesBadCheckpoint(_ input: BadInput) throws {
   let variant = CheckpointVariant(input.model)
   try input.damage(variant)
   let result = variant.convert(input.options + ["--type", "Q8_0"])
-  #expect(result.processorSeconds < 5)
+  #expect(isOfOrder(result.processorSeconds, of: 2))
   expectRefusal(
     result, status: input.status, says: input.says, leaving: variant.outputs, input.name)
 }

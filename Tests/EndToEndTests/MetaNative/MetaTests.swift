@@ -163,5 +163,5 @@ private func convert(_ model: String, to path: String, type: String) throws {
   let converted = Command.ingot("convert", folder.path, "-o", output.file("out.gguf"))
   #expect(converted.status == 65 && output.list().isEmpty)
   #expect(converted.error.contains("tok_embeddings.weight"), "\(converted.error)")
-  #expect(inspected.processorSeconds + converted.processorSeconds < 4)
+  #expect(isOfOrder(inspected.processorSeconds + converted.processorSeconds, of: 2))
 }
