@@ -77,7 +77,7 @@ package struct ModelMapping: Sendable {
     vocabularySize = configuration.vocabularySize
     notes = configuration.notes
     let skipped = matches.filter { $0.rule.presence == .skip }
-    let vision = skipped.count { $0.rule.source.before.hasSuffix("*") }
+    let vision = skipped.count { $0.rule.isPrefix }
     if vision > 0 {
       notes.append("left out: \(vision) tensors of the vision tower and its projector")
     }

@@ -34,6 +34,8 @@ struct TensorRule: Sendable {
   private var shape: [String]
 
   var isPerLayer: Bool { source.after != nil }
+  /// Whether the rule is for all names that begin like its source.
+  var isPrefix: Bool { !isPerLayer && source.before.hasSuffix("*") }
 
   static func table(_ name: String) -> [TensorRule] {
     guard let bytes = Formats.tensorNames(name) else { preconditionFailure("no table \(name)") }
@@ -109,7 +111,7 @@ struct TensorRuleIndex {
   init(_ rules: [TensorRule]) {
     self.rules = rules
     for (index, rule) in rules.enumerated() {
-      if rule.source.after == nil, rule.source.before.hasSuffix("*") {
+      if rule.isPrefix {
         wholePrefixes.append((String(rule.source.before.dropLast()), index))
         continue
       }

@@ -100,13 +100,14 @@ package struct Conversion: Sendable {
   package var threadCount: Int
   package var weightsPerChunk: Int
   /// Of tensors whose rows the input gathers from many places.
-  package var gatheredWeightsPerChunk = 0
+  package var gatheredWeightsPerChunk: Int
   package var allowsNonFinite: Bool
   package var cancellation: CancellationFlag
 
   package init(
     plan: ConversionPlan, source: any TensorSource, importance: [ExactString: [Float]],
-    kernels: KernelTable, threadCount: Int, weightsPerChunk: Int, allowsNonFinite: Bool,
+    kernels: KernelTable, threadCount: Int, weightsPerChunk: Int,
+    gatheredWeightsPerChunk: Int = 0, allowsNonFinite: Bool,
     cancellation: CancellationFlag = CancellationFlag()
   ) {
     self.plan = plan
@@ -115,6 +116,7 @@ package struct Conversion: Sendable {
     self.kernels = kernels
     self.threadCount = threadCount
     self.weightsPerChunk = weightsPerChunk
+    self.gatheredWeightsPerChunk = gatheredWeightsPerChunk
     self.allowsNonFinite = allowsNonFinite
     self.cancellation = cancellation
   }

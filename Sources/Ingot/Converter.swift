@@ -73,13 +73,13 @@ public struct Converter: Sendable {
           + UInt64(inputs.source.heldByteLimit(threadCount: threadCount)),
         peak: planningPeak)
     }
-    var conversion = Conversion(
+    let conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
       kernels: kernels, threadCount: budget.threadCount,
       weightsPerChunk: weightsPerChunk ?? budget.weightsPerChunk,
+      gatheredWeightsPerChunk: budget.gatheredWeightsPerChunk,
       allowsNonFinite: inputs.allowsNonFinite,
       cancellation: cancellation)
-    conversion.gatheredWeightsPerChunk = budget.gatheredWeightsPerChunk
     try conversion.run(progress: progress)
     return ConversionSummary(plan: plan, elapsed: ContinuousClock.now - start)
   }

@@ -58,19 +58,13 @@ extension KernelTable {
   }
 }
 
-/// SplitMix64: the same numbers on every machine.
+/// Numbers of the kinds that quantizers meet, the same on every machine.
 struct Random {
-  private var state: UInt64
+  private var generator: SplitMix64
 
-  init(seed: UInt64) { state = seed }
+  init(seed: UInt64) { generator = SplitMix64(seed: seed) }
 
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var bits = state
-    bits = (bits ^ bits >> 30) &* 0xBF58_476D_1CE4_E5B9
-    bits = (bits ^ bits >> 27) &* 0x94D0_49BB_1331_11EB
-    return bits ^ bits >> 31
-  }
+  mutating func next() -> UInt64 { generator.next() }
 
   /// From 0 up to 1, on a grid of 2^-24.
   mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }

@@ -69,17 +69,13 @@ package struct RandomCheckpoint {
 
   /// SplitMix64 seeded with the FNV-1a hash of the name; 24 bits of each number; BF16 by truncation.
   private static func weights(_ name: String, count: Int, centre: Float, spread: Float) -> [UInt8] {
-    var state: UInt64 = 0xCBF2_9CE4_8422_2325
-    for byte in name.utf8 { state = (state ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    var seed: UInt64 = 0xCBF2_9CE4_8422_2325
+    for byte in name.utf8 { seed = (seed ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    var generator = SplitMix64(seed: seed)
     var bytes: [UInt8] = []
     bytes.reserveCapacity(2 * count)
     for _ in 0..<count {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var number = state
-      number = (number ^ number >> 30) &* 0xBF58_476D_1CE4_E5B9
-      number = (number ^ number >> 27) &* 0x94D0_49BB_1331_11EB
-      number ^= number >> 31
-      let unit = Float(Int(number >> 40) - 1 << 23) * 0x1p-23
+      let unit = Float(Int(generator.next() >> 40) - 1 << 23) * 0x1p-23
       let bits = (centre + unit * spread).bitPattern >> 16
       bytes.append(UInt8(truncatingIfNeeded: bits))
       bytes.append(UInt8(truncatingIfNeeded: bits >> 8))

@@ -80,10 +80,10 @@ package struct ExpertStacks: TensorSource {
     }
     let rows = isHalf ? dimensions[2] / 2 : dimensions[2]
     return ExpertStack(
+      transposed: tensor, first: layout == .secondHalf ? rows : 0,
       descriptor: TensorDescriptor(
         name: name, shape: Shape([dimensions[0], rows, dimensions[1]]), type: tensor.type,
-        regions: tensor.regions),
-      content: .transposed(tensor, first: layout == .secondHalf ? rows : 0))
+        regions: tensor.regions))
   }
 
   private static func joined(
@@ -115,9 +115,9 @@ package struct ExpertStacks: TensorSource {
           found: "\(parts.count) experts of \(first.shape)", allowed: "matrices that fit 63 bits"))
     }
     return ExpertStack(
+      parts,
       descriptor: TensorDescriptor(
-        name: name, shape: shape, type: first.type, regions: parts.flatMap(\.regions)),
-      content: .separate(parts))
+        name: name, shape: shape, type: first.type, regions: parts.flatMap(\.regions)))
   }
 
   // MARK: TensorSource
@@ -147,7 +147,7 @@ package struct ExpertStacks: TensorSource {
 
   package func heldByteLimit(threadCount: Int) -> Int {
     source.heldByteLimit(threadCount: threadCount)
-      + (stacks.isEmpty ? 0 : threadCount * ExpertStack.scratchByteCount)
+      + (stacks.isEmpty ? 0 : threadCount * StridedView.scratchByteCount)
   }
 
   package func checkUnchanged() throws(FormatError) { try source.checkUnchanged() }

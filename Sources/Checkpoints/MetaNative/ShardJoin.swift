@@ -182,15 +182,11 @@ struct ShardJoin: Sendable {
     switch layout {
     case .copied: try shards[0].read(parts[0], at: byteOffset, into: buffer)
     case .rows:
-      let partByteCount = parts[0].byteCount
-      var done = 0
-      while done < buffer.count {
-        let (index, offset) = (byteOffset + done).quotientAndRemainder(dividingBy: partByteCount)
-        let count = min(partByteCount - offset, buffer.count - done)
+      let whole = EqualParts(byteCount: parts[0].byteCount)
+      try whole.forEach(in: byteOffset..<byteOffset + buffer.count) {
+        (index, offset, place) throws(FormatError) in
         try shards[owners[index]].read(
-          parts[index], at: offset,
-          into: UnsafeMutableRawBufferPointer(rebasing: buffer[done..<(done + count)]))
-        done += count
+          parts[index], at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[place]))
       }
     case .columns: try readColumns(shards, at: byteOffset, into: buffer)
     }
@@ -256,14 +252,10 @@ struct ShardJoin: Sendable {
     switch layout {
     case .copied: shards[0].prefetch(parts[0], at: byteOffset, byteCount: byteCount)
     case .rows:
-      let partByteCount = parts[0].byteCount
-      var done = 0
-      while done < byteCount, partByteCount > 0 {
-        let (index, offset) = (byteOffset + done).quotientAndRemainder(dividingBy: partByteCount)
-        guard index < parts.count else { return }
-        let count = min(partByteCount - offset, byteCount - done)
-        shards[owners[index]].prefetch(parts[index], at: offset, byteCount: count)
-        done += count
+      let end = min(byteOffset + byteCount, descriptor.byteCount)
+      EqualParts(byteCount: parts[0].byteCount).forEach(in: byteOffset..<max(byteOffset, end)) {
+        index, offset, place in
+        shards[owners[index]].prefetch(parts[index], at: offset, byteCount: place.count)
       }
     case .columns:
       let start = byteOffset / parts.count

@@ -45,7 +45,9 @@ package struct PyTorchFile: TensorSource {
       tensors.append(
         TensorDescriptor(
           name: name, shape: tensor.shape, type: tensor.type,
-          regions: [.init(file: 0, fileOffset: view.fileOffset, byteCount: view.spanByteCount)]))
+          regions: [
+            .init(file: 0, fileOffset: view.entries.start, byteCount: view.entries.spanByteCount)
+          ]))
     }
     self.tensors = tensors
     self.views = views
@@ -58,9 +60,11 @@ package struct PyTorchFile: TensorSource {
   ) throws(FormatError) {
     precondition(byteOffset >= 0 && byteOffset <= tensor.byteCount - buffer.count)
     guard let view = views[tensor.name] else { preconditionFailure("no tensor \(tensor.name)") }
-    try view.read(file, at: byteOffset, into: buffer, field: tensor.name.string)
-    if view.isContiguous {
-      let start = view.fileOffset - checks.records[view.record].fileOffset
+    try view.entries.read(at: byteOffset, into: buffer) { position, bytes throws(FormatError) in
+      try file.read(at: position, into: bytes, field: tensor.name.string)
+    }
+    if view.entries.isContiguous {
+      let start = view.entries.start - checks.records[view.record].fileOffset
       checks.update(view.record, at: start + UInt64(byteOffset), UnsafeRawBufferPointer(buffer))
     } else {
       checks.touch(view.record)
@@ -68,15 +72,15 @@ package struct PyTorchFile: TensorSource {
   }
 
   package func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {
-    guard let view = views[tensor.name], view.isContiguous else { return }
-    file.prefetch(at: view.fileOffset + UInt64(byteOffset), byteCount: byteCount)
+    guard let view = views[tensor.name], view.entries.isContiguous else { return }
+    file.prefetch(at: view.entries.start + UInt64(byteOffset), byteCount: byteCount)
   }
 
   /// The checksum of a tensor that is one whole record; `nil` for others, and where there is none.
   func digest(of tensor: TensorDescriptor) -> RecordDigest? {
-    guard let view = views[tensor.name], view.isContiguous else { return nil }
+    guard let view = views[tensor.name], view.entries.isContiguous else { return nil }
     let record = checks.records[view.record]
-    guard let crc32 = record.crc32, view.fileOffset == record.fileOffset,
+    guard let crc32 = record.crc32, view.entries.start == record.fileOffset,
       UInt64(tensor.byteCount) == record.byteCount
     else { return nil }
     return RecordDigest(crc32: crc32, byteCount: record.byteCount)

@@ -284,7 +284,7 @@ func refusesBadRelease(_ bad: BadRelease) throws {
 @Test(arguments: QuantizedGolden.names)
 func survivesMutations(_ name: String) throws {
   let original = try Release(name)
-  var random = Deterministic(seed: name.utf8.reduce(0) { $0 &* 31 &+ UInt64($1) })
+  var random = SplitMix64(seed: name.utf8.reduce(0) { $0 &* 31 &+ UInt64($1) })
   var refused = 0
   for _ in 0..<300 {
     var release = original

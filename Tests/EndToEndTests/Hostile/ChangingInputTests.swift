@@ -152,7 +152,7 @@ fileprivate func inputThatChangesIsNoticed(_ disturbance: Disturbance) throws {
   let duration = UInt32((ContinuousClock.now - start) / .microseconds(1))
   let whole = try PositionalFile.readAll(checkpoint.output, limit: 256 << 20)
   unlink(checkpoint.output)
-  var generator = SequenceGenerator(seed: 7)
+  var generator = SplitMix64(seed: 7)
   for _ in 0..<12 {
     let delay = UInt32(generator.next() % UInt64(duration + duration / 10))
     _ = Command.run(checkpoint.command, signalAfter: (SIGKILL, delay))
@@ -163,19 +163,5 @@ fileprivate func inputThatChangesIsNoticed(_ disturbance: Disturbance) throws {
       #expect(name == "out.gguf" || name.hasSuffix(".partial"))
       unlink(checkpoint.folder.file("out/" + name))
     }
-  }
-}
-
-/// SplitMix64.
-struct SequenceGenerator: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-    return z ^ z >> 31
   }
 }

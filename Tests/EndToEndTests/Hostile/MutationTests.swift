@@ -34,7 +34,7 @@ enum MutatedFile: String, CaseIterable, Sendable {
 
 /// Changes that keep most of a file's structure, so that they reach beyond the first check.
 struct Mutator {
-  var generator: SequenceGenerator
+  var generator: SplitMix64
   /// Words that are put where others stand.
   var words: [[UInt8]]
 
@@ -46,7 +46,7 @@ struct Mutator {
   ].map { Array($0.utf8) }
 
   init(seed: UInt64, words: [[UInt8]] = []) {
-    generator = SequenceGenerator(seed: seed)
+    generator = SplitMix64(seed: seed)
     self.words = words
   }
 

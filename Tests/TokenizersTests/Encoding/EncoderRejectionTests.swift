@@ -124,7 +124,7 @@ func stepsThatAreNotKnownAreRefused(_ member: String, _ message: String) throws 
 func changedFilesNeverTrap(_ fixture: String) throws {
   let original = try Fixtures.bytes(fixture)
   let name = fixture.split(separator: "/").last.map(String.init) ?? ""
-  var random = SplitMix(state: 20)
+  var random = SplitMix64(seed: 20)
   var accepted = 0
   for _ in 0..<300 {
     let folder = TemporaryFolder()
@@ -141,15 +141,4 @@ func changedFilesNeverTrap(_ fixture: String) throws {
     #expect(tokens.allSatisfy { $0 >= 0 && Int($0) < encoder.tokenCount })
   }
   #expect(accepted > 0)
-}
-
-private struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
 }

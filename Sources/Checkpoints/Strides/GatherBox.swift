@@ -12,7 +12,7 @@ struct GatherBox {
   /// Bytes from entry to entry up to which what lies between them is read along.
   private static let largestReadStride = 4096
 
-  private let fileOffset: UInt64
+  private let start: UInt64
   private let width: Int
   /// The axis along which the file is read; the one of the smallest step, of those the longest.
   private let inner: Axis
@@ -21,8 +21,8 @@ struct GatherBox {
   /// Those along which every entry is the same, as in expanded tensors.
   private let repeated: [Axis]
 
-  init(fileOffset: UInt64, width: Int, counts: [Int], strides: [Int]) {
-    self.fileOffset = fileOffset
+  init(start: UInt64, width: Int, counts: [Int], strides: [Int]) {
+    self.start = start
     self.width = width
     var axes: [Axis] = []
     var memoryStride = width
@@ -45,11 +45,11 @@ struct GatherBox {
   }
 
   /// Fills `buffer`, which holds exactly the box.
-  func read(_ file: PositionalFile, into buffer: UnsafeMutableRawBufferPointer, field: String)
-    throws(FormatError)
-  {
+  func read(
+    into buffer: UnsafeMutableRawBufferPointer, by reading: StridedView.Reading
+  ) throws(FormatError) {
     let scratch = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: max(StorageView.scratchByteCount, width), alignment: 16)
+      byteCount: max(StridedView.scratchByteCount, width), alignment: 16)
     defer { scratch.deallocate() }
     var indices = [Int](repeating: 0, count: outer.count)
     repeat {
@@ -58,7 +58,7 @@ struct GatherBox {
         fileStart += index * axis.fileStride
         memoryStart += index * axis.memoryStride
       }
-      try readRun(file, from: fileStart, to: memoryStart, buffer, scratch, field)
+      try readRun(from: fileStart, to: memoryStart, buffer, scratch, reading)
     } while Self.advance(&indices, outer)
     for (number, axis) in repeated.enumerated() {
       fill(axis, others: [inner] + outer + repeated[..<number], buffer)
@@ -67,9 +67,8 @@ struct GatherBox {
 
   /// One run along the inner axis, in pieces that fit the scratch area.
   private func readRun(
-    _ file: PositionalFile, from fileStart: Int, to memoryStart: Int,
-    _ buffer: UnsafeMutableRawBufferPointer, _ scratch: UnsafeMutableRawBufferPointer,
-    _ field: String
+    from fileStart: Int, to memoryStart: Int, _ buffer: UnsafeMutableRawBufferPointer,
+    _ scratch: UnsafeMutableRawBufferPointer, _ reading: StridedView.Reading
   ) throws(FormatError) {
     let isDense = inner.fileStride == width && inner.memoryStride == width
     // Entries that lie far apart come one by one: what is between them is more than a read costs.
@@ -81,17 +80,16 @@ struct GatherBox {
     var first = 0
     while first < inner.count {
       let count = min(perPiece, inner.count - first)
-      let start = fileOffset + UInt64(fileStart + first * inner.fileStride)
+      let position = start + UInt64(fileStart + first * inner.fileStride)
       let target = memoryStart + first * inner.memoryStride
       if isDense {
-        try file.read(
-          at: start,
-          into: UnsafeMutableRawBufferPointer(rebasing: buffer[target..<target + count * width]),
-          field: field)
+        try reading(
+          position,
+          UnsafeMutableRawBufferPointer(rebasing: buffer[target..<target + count * width]))
       } else {
         let span = (count - 1) * inner.fileStride + width
         let piece = UnsafeMutableRawBufferPointer(rebasing: scratch[..<span])
-        try file.read(at: start, into: piece, field: field)
+        try reading(position, piece)
         copyElements(
           count, width, UnsafeRawBufferPointer(piece), 0, inner.fileStride, buffer, target,
           inner.memoryStride)
