@@ -1,6 +1,7 @@
 import ByteIO
 import Checkpoints
 import Tensors
+import TestSupport
 import Testing
 
 /// A release with one fault, and what the error has to say.
@@ -295,7 +296,7 @@ func survivesMutations(_ name: String) throws {
 }
 
 extension Release {
-  fileprivate mutating func mutate(_ random: inout Deterministic) {
+  fileprivate mutating func mutate(_ random: inout SplitMix64) {
     guard let index = tensors.indices.randomElement(using: &random) else { return }
     switch Int.random(in: 0..<7, using: &random) {
     case 0: tensors.remove(at: index)
