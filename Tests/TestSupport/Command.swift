@@ -64,10 +64,18 @@ package enum Command {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, folder.file("out"), flags, 0o600)
     posix_spawn_file_actions_addopen(&actions, 2, folder.file("err"), flags, 0o600)
+    // The threads that tests run on block signals, and a program inherits what is blocked.
+    var attributes = SpawnAttributes()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var nothing = sigset_t()
+    sigemptyset(&nothing)
+    posix_spawnattr_setsigmask(&attributes, &nothing)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var words = arguments.map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
     var process = pid_t()
-    let status = posix_spawn(&process, arguments[0], &actions, nil, &words, environ)
+    let status = posix_spawn(&process, arguments[0], &actions, &attributes, &words, environ)
     guard status == 0 else {
       return CommandResult(status: -1, output: "", error: "posix_spawn: \(status)")
     }
@@ -104,6 +112,8 @@ package enum Command {
 
 #if canImport(Darwin)
   private typealias FileActions = posix_spawn_file_actions_t?
+  private typealias SpawnAttributes = posix_spawnattr_t?
 #else
   private typealias FileActions = posix_spawn_file_actions_t
+  private typealias SpawnAttributes = posix_spawnattr_t
 #endif
