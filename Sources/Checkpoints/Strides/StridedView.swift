@@ -21,8 +21,8 @@ struct StridedView: Hashable, Sendable {
   /// - Parameters:
   ///   - start: position of the first entry.
   ///   - bytesPerElement: 1, 2, 4 or 8.
-  ///   - dimensions: row-major.
-  ///   - strides: bytes from entry to entry along each of them.
+  ///   - all: dimensions, row-major.
+  ///   - allStrides: bytes from entry to entry along each of them.
   init(start: UInt64, bytesPerElement: Int, dimensions all: [Int], strides allStrides: [Int]) {
     self.start = start
     self.bytesPerElement = bytesPerElement
