@@ -92,9 +92,16 @@ let package = Package(
     .target(
       name: "Calibration",
       dependencies: ["Planning", "ForwardRuns", "ReferenceModel", "Quantizers", "GGUF", "Threads"]),
+    // Measures what types do to a model, and chooses them for a size.
+    .target(
+      name: "Fitting",
+      dependencies: [
+        "Conversion", "Planning", "ForwardRuns", "ReferenceModel", "Verification", "Quantizers",
+        "StrictJSON", "Threads",
+      ]),
     .target(
       name: "Ingot",
-      dependencies: ["Conversion", "Calibration", "Verification", "ReferenceModel", "Formats"]),
+      dependencies: ["Conversion", "Fitting", "Calibration", "Verification", "ReferenceModel", "Formats"]),
     .executableTarget(
       name: "ingot-cli",
       dependencies: [

@@ -10,6 +10,12 @@ package struct Chunk: Hashable, Sendable {
   package var columns: Range<Int>
 
   package var weightCount: Int { rows.count * columns.count }
+
+  package init(tensor: Int, rows: Range<Int>, columns: Range<Int>) {
+    self.tensor = tensor
+    self.rows = rows
+    self.columns = columns
+  }
 }
 
 /// The cutting of a plan into chunks, computed by index so that it takes no memory per chunk.

@@ -4,147 +4,47 @@ import Planning
 import Quantizers
 import Tensors
 
-/// One thread's buffers and the work on one chunk: read, permute, widen, check, quantize, write.
+/// One thread's work on one chunk: read, permute, widen, check, quantize, write.
 ///
-/// Allocated once per thread; nothing is allocated per chunk.
+/// Buffers are allocated once per thread; nothing is allocated per chunk.
 struct ChunkWorker: ~Copyable {
   private let job: ConversionJob
-  /// Source bytes of a chunk, rows in the order of the file.
-  private let sourceBytes: UnsafeMutableRawBufferPointer
-  /// The same weights in F32, rows in the order of the output.
-  private let weights: UnsafeMutableBufferPointer<Float>
+  private var reader: ChunkReader
   /// Finished blocks.
   private let blocks: UnsafeMutableRawBufferPointer
-  private var sourceRows: [Int] = []
-  /// Position in `sourceBytes`, in rows, of each output row of the chunk.
-  private var slots: [Int] = []
 
   /// Bytes that one worker allocates for chunks of `weightLimit` weights.
   static func bufferByteCount(_ plan: ConversionPlan, weightLimit: Int) -> Int {
-    let sizes = bufferSizes(plan, weightLimit: weightLimit)
-    return sizes.source + weightLimit * 4 + sizes.blocks
+    ChunkReader.sourceByteCount(plan, weightLimit: weightLimit) + weightLimit * 4
+      + blockByteCount(plan, weightLimit: weightLimit)
   }
 
-  private static func bufferSizes(_ plan: ConversionPlan, weightLimit: Int)
-    -> (source: Int, blocks: Int)
-  {
-    func bytes(_ type: TensorType) -> Int {
-      (weightLimit + type.weightsPerBlock - 1) / type.weightsPerBlock * type.bytesPerBlock
-    }
-    return (
-      plan.tensors.map { bytes($0.sourceType) }.max() ?? 0,
-      plan.tensors.map { bytes($0.type) }.max() ?? 0
-    )
+  private static func blockByteCount(_ plan: ConversionPlan, weightLimit: Int) -> Int {
+    plan.tensors.map { $0.type.byteCount(ofChunk: weightLimit) }.max() ?? 0
   }
 
   init(_ job: ConversionJob) {
     self.job = job
     let limit = job.schedule.weightLimit
-    let sizes = Self.bufferSizes(job.plan, weightLimit: limit)
-    sourceBytes = .allocate(byteCount: max(1, sizes.source), alignment: 64)
-    weights = UnsafeMutableRawBufferPointer.allocate(byteCount: max(4, limit * 4), alignment: 64)
-      .bindMemory(to: Float.self)
-    blocks = .allocate(byteCount: max(1, sizes.blocks), alignment: 64)
+    reader = ChunkReader(job.plan, source: job.source, kernels: job.kernels, weightLimit: limit)
+    blocks = .allocate(
+      byteCount: max(1, Self.blockByteCount(job.plan, weightLimit: limit)), alignment: 64)
   }
 
-  deinit {
-    sourceBytes.deallocate()
-    UnsafeMutableRawBufferPointer(weights).deallocate()
-    blocks.deallocate()
-  }
+  deinit { blocks.deallocate() }
 
   mutating func run(_ chunk: Chunk) throws {
     let tensor = job.plan.tensors[chunk.tensor]
-    switch tensor.source {
-    case .generated(let index):
-      let first = chunk.rows.lowerBound * tensor.columnCount + chunk.columns.lowerBound
-      for offset in 0..<chunk.weightCount {
-        weights[offset] = job.plan.generated[index][first + offset]
+    try reader.read(chunk, of: tensor)
+    if tensor.isPlainCopy, let rowBytes = tensor.type.byteCount(weightCount: chunk.columns.count) {
+      for (row, slot) in reader.slots.enumerated() {
+        UnsafeMutableRawBufferPointer(rebasing: blocks[(row * rowBytes)...]).copyMemory(
+          from: UnsafeRawBufferPointer(
+            rebasing: reader.sourceBytes[slot * rowBytes..<(slot + 1) * rowBytes]))
       }
-    case .input(let index):
-      try read(chunk, of: tensor, from: job.inputs[index])
     }
     try checkFinite(chunk, of: tensor)
     try write(chunk, of: tensor)
-  }
-
-  // MARK: Reading
-
-  private mutating func read(
-    _ chunk: Chunk, of tensor: ConversionPlan.Tensor, from source: TensorDescriptor
-  ) throws {
-    let type = source.type
-    let columns = chunk.columns.count
-    guard let chunkRowBytes = type.byteCount(weightCount: columns),
-      let rowBytes = type.byteCount(weightCount: tensor.columnCount),
-      let skippedBytes = type.byteCount(weightCount: chunk.columns.lowerBound)
-    else { preconditionFailure("chunk of partial blocks of \(tensor.name)") }
-
-    // A row part is one row, so runs of rows are contiguous in the file in every case.
-    if tensor.transform == .identity {
-      try job.source.read(
-        source, at: chunk.rows.lowerBound * rowBytes + skippedBytes,
-        into: prefix(chunk.rows.count * chunkRowBytes))
-      widen(type, rowCount: chunk.rows.count, columns: columns)
-      return
-    }
-    planGather(chunk, of: tensor)
-    var slot = 0
-    while slot < sourceRows.count {
-      var end = slot + 1
-      while end < sourceRows.count, sourceRows[end] == sourceRows[end - 1] + 1 { end += 1 }
-      let target = UnsafeMutableRawBufferPointer(
-        rebasing: sourceBytes[slot * chunkRowBytes..<end * chunkRowBytes])
-      try job.source.read(
-        source, at: sourceRows[slot] * rowBytes + skippedBytes, into: target)
-      slot = end
-    }
-    for (row, slot) in slots.enumerated() {
-      guard let from = sourceBytes.baseAddress, let to = weights.baseAddress else { return }
-      job.kernels.dequantize(
-        type, blocks: from + slot * chunkRowBytes, weightCount: columns, into: to + row * columns)
-    }
-    if tensor.isPlainCopy {
-      for (row, slot) in slots.enumerated() {
-        UnsafeMutableRawBufferPointer(rebasing: blocks[(row * chunkRowBytes)...]).copyMemory(
-          from: UnsafeRawBufferPointer(
-            rebasing: sourceBytes[slot * chunkRowBytes..<(slot + 1) * chunkRowBytes]))
-      }
-    }
-  }
-
-  /// Sorts the source rows of a chunk, so that neighbours are read together.
-  private mutating func planGather(_ chunk: Chunk, of tensor: ConversionPlan.Tensor) {
-    sourceRows.removeAll(keepingCapacity: true)
-    slots.removeAll(keepingCapacity: true)
-    for row in chunk.rows {
-      let sourceRow = tensor.transform.sourceRow(
-        forOutputRow: row, rowCount: tensor.rowCount)
-      slots.append(sourceRow)
-      sourceRows.append(sourceRow)
-    }
-    sourceRows.sort()
-    for index in slots.indices {
-      // The rows of a chunk are few and sorted: a binary search finds each one's slot.
-      var low = 0
-      var high = sourceRows.count - 1
-      while low < high {
-        let middle = (low + high) / 2
-        if sourceRows[middle] < slots[index] { low = middle + 1 } else { high = middle }
-      }
-      slots[index] = low
-    }
-  }
-
-  private func prefix(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
-    UnsafeMutableRawBufferPointer(rebasing: sourceBytes[..<byteCount])
-  }
-
-  private func widen(_ type: TensorType, rowCount: Int, columns: Int) {
-    guard let from = sourceBytes.baseAddress, let to = weights.baseAddress,
-      job.kernels.canDequantize(type)
-    else { return }
-    job.kernels.dequantize(type, blocks: from, weightCount: rowCount * columns, into: to)
   }
 
   // MARK: Checking and writing
@@ -152,7 +52,7 @@ struct ChunkWorker: ~Copyable {
   private func checkFinite(_ chunk: Chunk, of tensor: ConversionPlan.Tensor) throws {
     // Integers, which are only ever copied, have nothing to check.
     guard !job.allowsNonFinite, job.kernels.canDequantize(tensor.sourceType),
-      let values = UnsafePointer(weights.baseAddress),
+      let values = UnsafePointer(reader.weights.baseAddress),
       let index = job.kernels.firstNonFinite(values, count: chunk.weightCount)
     else { return }
     let row = chunk.rows.lowerBound + index / chunk.columns.count
@@ -168,19 +68,19 @@ struct ChunkWorker: ~Copyable {
     guard let byteCount = type.byteCount(weightCount: chunk.weightCount),
       let skippedBytes = type.byteCount(
         weightCount: chunk.rows.lowerBound * tensor.columnCount + chunk.columns.lowerBound),
-      let values = UnsafePointer(weights.baseAddress), let target = blocks.baseAddress
+      let values = UnsafePointer(reader.weights.baseAddress), let target = blocks.baseAddress
     else { preconditionFailure("chunk of partial blocks of \(tensor.name)") }
     let result: UnsafeRawBufferPointer
     if tensor.isPlainCopy, tensor.transform == .identity, case .input = tensor.source {
-      result = UnsafeRawBufferPointer(prefix(byteCount))
+      result = UnsafeRawBufferPointer(reader.sourcePrefix(byteCount))
     } else if tensor.isPlainCopy, case .input = tensor.source {
       result = UnsafeRawBufferPointer(rebasing: blocks[..<byteCount])
     } else if type == .f32 {
-      result = UnsafeRawBufferPointer(start: weights.baseAddress, count: byteCount)
+      result = UnsafeRawBufferPointer(start: reader.weights.baseAddress, count: byteCount)
     } else {
       let importance = tensor.importance.flatMap { job.importance[$0] }
       if let importance {
-        let expert = chunk.rows.lowerBound / tensor.rowsPerExpert
+        let expert = tensor.importanceExpert + chunk.rows.lowerBound / tensor.rowsPerExpert
         importance.withUnsafeBufferPointer { importance in
           let row = importance.baseAddress.map {
             $0 + expert * tensor.columnCount + chunk.columns.lowerBound

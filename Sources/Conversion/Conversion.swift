@@ -50,7 +50,8 @@ final class ConversionJob: Sendable {
     else { return }
     // The rows of a permuted chunk lie near those of the same numbers.
     source.prefetch(
-      inputs[index], at: chunk.rows.lowerBound * rowBytes, byteCount: chunk.rows.count * rowBytes)
+      inputs[index], at: (tensor.firstSourceRow + chunk.rows.lowerBound) * rowBytes,
+      byteCount: chunk.rows.count * rowBytes)
   }
 
   /// An error about one weight, in the input's own coordinates.
@@ -62,7 +63,7 @@ final class ConversionJob: Sendable {
       return FormatError(file: "generated", field: tensor.name.string, reason: reason)
     }
     let input = inputs[index]
-    let sourceRow = tensor.transform.sourceRow(forOutputRow: row, rowCount: tensor.rowCount)
+    let sourceRow = tensor.sourceRow(forOutputRow: row)
     let file = input.regions.first.map { source.files[$0.file] } ?? ""
     return FormatError(
       file: file, field: "tensor \(input.name), row \(sourceRow), column \(column)",

@@ -18,6 +18,11 @@ public struct RunProgress: Sendable {
     self.detail = detail
     self.tokensPerSecond = tokensPerSecond
   }
+
+  /// Of a step that looks at weights alone.
+  package init(tensors fraction: Double) {
+    self.init(step: .tensors, fraction: fraction, detail: "", tokensPerSecond: 0)
+  }
 }
 
 /// Tells how far a text is that goes through models group by group, layer by layer.

@@ -34,6 +34,12 @@ public struct ConversionPlan: Sendable {
     public var importance: ExactString?
     /// The type that the recipe asked for, where the row length does not allow it.
     public var fallbackFrom: TensorType?
+    /// Whether no option decided the type.
+    package var isFree = false
+    /// Which of that entry's experts this is, for a tensor that holds one expert alone.
+    package var importanceExpert = 0
+    /// Row of the input's tensor at which this one begins.
+    package var firstSourceRow = 0
     /// Neighbouring rows that the input reads together at the least cost.
     package var rowsReadTogether = 1
 
@@ -66,6 +72,10 @@ public struct ConversionPlan: Sendable {
     /// Rows that share one importance row: those of one expert.
     public var rowsPerExpert: Int {
       shape.rank < 3 ? rowCount : shape.dimensions[shape.rank - 2]
+    }
+    /// Where a row lies in the input's tensor.
+    package func sourceRow(forOutputRow row: Int) -> Int {
+      firstSourceRow + transform.sourceRow(forOutputRow: row, rowCount: rowCount)
     }
     /// Bytes already have their final form: no arithmetic, only a copy.
     public var isPlainCopy: Bool { sourceType == type }

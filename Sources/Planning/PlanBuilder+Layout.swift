@@ -83,19 +83,13 @@ extension PlanBuilder {
     var metadata = model.metadata
     let fileType: UInt32
     if let mix {
-      fileType = mix.fileType
+      fileType = recipe.types.isEmpty ? mix.fileType : fileTypeOfMost(plan)
     } else {
-      var byteCounts: [TensorType: Int] = [:]
-      for tensor in plan.tensors { byteCounts[tensor.type, default: 0] += tensor.byteCount }
       // A checkpoint states none. If it is a quantized release, its blocks name the archive.
       let stored =
         model.isArchive
         ? metadata["general.file_type"]?.int.flatMap { UInt32(exactly: $0) } : nil
-      let blocks = byteCounts.filter { $0.key.isBlockType }
-      fileType =
-        stored
-        ?? Planning.fileType(
-          holdingMostOf: model.isArchive || blocks.isEmpty ? byteCounts : blocks)
+      fileType = stored ?? fileTypeOfMost(plan)
     }
     metadata.setLast("general.quantization_version", .uint32(Self.quantizationVersion))
     metadata.setLast("general.file_type", .uint32(fileType))
@@ -106,8 +100,19 @@ extension PlanBuilder {
     where key.string.hasPrefix("ingot.") && !key.string.hasPrefix(NonstockAttention.prefix) {
       metadata[key] = nil
     }
+    if plan.tensors.contains(where: { SplitExperts.stack(of: $0.name) != nil }) {
+      metadata[SplitExperts.key] = .bool(true)
+    }
     if recipe.hasProvenance { addProvenance(to: &metadata, plan) }
     return metadata
+  }
+
+  private func fileTypeOfMost(_ plan: ConversionPlan) -> UInt32 {
+    var byteCounts: [TensorType: Int] = [:]
+    for tensor in plan.tensors { byteCounts[tensor.type, default: 0] += tensor.byteCount }
+    let blocks = byteCounts.filter { $0.key.isBlockType }
+    return Planning.fileType(
+      holdingMostOf: model.isArchive || blocks.isEmpty ? byteCounts : blocks)
   }
 
   /// What the archive was made from, without anything that differs between machines: names and

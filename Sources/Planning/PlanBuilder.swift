@@ -29,6 +29,7 @@ package func makePlan(
     plan,
     PlannedInputs(
       source: builder.model.source, importance: builder.importance?.entries ?? [:],
+      expertCounts: builder.importance?.expertCounts ?? [:],
       allowsNonFinite: recipe.allowsNonFinite, files: builder.inputFiles, metadata: metadata)
   )
 }
@@ -60,6 +61,7 @@ struct PlanBuilder {
 
   init(model: InputModel, recipe: Recipe, output: String, version: String) throws {
     self.model = model
+    if recipe.expertStorage == .split { try self.model.splitExperts() }
     self.recipe = recipe
     self.output = output
     self.version = version
@@ -91,6 +93,7 @@ struct PlanBuilder {
       outputType: try Self.type(recipe.outputTensorType, option: "--output-tensor-type"),
       embeddingType: try Self.type(recipe.embeddingType, option: "--embedding-type"),
       leaveOutput: recipe.leavesOutputTensor, copyOnly: isCopy, overrides: overrides,
+      exact: recipe.types,
       hasImportance: importance?.entries.isEmpty == false)
   }
 
@@ -122,7 +125,7 @@ struct PlanBuilder {
     noteMissingImportance(tensors, &notes)
     var plan = ConversionPlan(
       tensors: tensors, generated: model.generated,
-      recipe: mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
+      recipe: recipe.title ?? mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
       inputs: model.source.files, notes: notes)
     let metadata = try layOut(&plan)
     for output in plan.outputs where inputFiles.contains(output.path) {
@@ -177,6 +180,9 @@ struct PlanBuilder {
     if case .input(let index) = tensor.source {
       planned.rowsReadTogether = model.source.rowsReadTogether(model.source.tensors[index])
     }
+    planned.firstSourceRow = tensor.firstSourceRow
+    planned.importanceExpert = tensor.expert?.index ?? 0
+    planned.isFree = assignment.isQuantizable && !assignment.isForced
     return planned
   }
 
@@ -207,7 +213,7 @@ struct PlanBuilder {
     guard type == .f32 || KernelTable.scalar.canQuantize(type) else {
       throw UsageError("\(type.name) cannot be written yet (tensor \(tensor.name))")
     }
-    if model.isArchive, tensor.storedType.isBlockType, !recipe.allowsRequantizing {
+    if tensor.wasQuantized, !recipe.allowsRequantizing {
       throw failure(
         tensor,
         .inconsistent("is already quantized (\(tensor.storedType.name)) and would lose more"),
@@ -233,7 +239,8 @@ struct PlanBuilder {
       }
       return nil
     }
-    guard let values = importance.entries[tensor.name] else {
+    let name = tensor.expert?.stack ?? tensor.name
+    guard let values = importance.entries[name] else {
       guard need(assignment) == .never else {
         throw FormatError(
           file: importance.file, field: tensor.name.string,
@@ -243,8 +250,13 @@ struct PlanBuilder {
       return nil
     }
     let expertCount = tensor.shape.dimensions.dropLast(2).reduce(1, *)
-    let needed = tensor.shape.columnCount * expertCount
-    guard values.count == needed else {
+    let columns = tensor.shape.columnCount
+    let needed = columns * expertCount
+    // An expert's own matrix takes its part of the stack's.
+    let fits =
+      tensor.expert.map { values.count % columns == 0 && $0.index < values.count / columns }
+      ?? (values.count == needed)
+    guard fits else {
       // llama-imatrix counts look-ups of the embedding, not columns; the reference skips it too.
       if tensor.name == "token_embd.weight", need(assignment) == .never { return nil }
       throw FormatError(
@@ -252,7 +264,7 @@ struct PlanBuilder {
         reason: .inconsistent("has \(values.count) values, the tensor needs \(needed)"),
         advice: "the importance matrix belongs to another model")
     }
-    return tensor.name
+    return name
   }
 
   /// Whether a tensor's type needs importance: because the quantizer is not defined without, or

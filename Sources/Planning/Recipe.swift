@@ -16,6 +16,13 @@ public struct Recipe: Sendable {
   /// Keeps `output.weight` as it is.
   public var leavesOutputTensor = false
 
+  /// Types of tensors by their exact names; where one is named here, no rule is asked.
+  public var types: [ExactString: TensorType] = [:]
+  /// What the archive says that it was made by, where `types` were chosen; `nil`: the mix's name.
+  public var title: String?
+  /// How matrices of experts are stored; `nil`: stacked, and with `--type copy` as they are.
+  public var expertStorage: ExpertStorage?
+
   /// Path of an importance matrix.
   public var importanceFile: String?
   /// Name parts of the only tensors whose importance is used; empty means all.
@@ -45,8 +52,32 @@ public struct Recipe: Sendable {
 
   public init() {}
 
+  /// Takes the types of a file that `ingot plan` wrote, or of an archive.
+  ///
+  /// - Throws: `FormatError`.
+  public mutating func take(file path: String) throws {
+    let file = try RecipeFile(path)
+    types = file.types
+    title = file.title
+    expertStorage = file.experts
+    typesFile = path
+  }
+
+  /// Where `types` come from; `nil` where they were not read.
+  package private(set) var typesFile: String?
+
   /// Whether every tensor keeps its type.
   var isCopy: Bool { type.lowercased() == "copy" }
+}
+
+/// How an archive holds the matrices of experts.
+public enum ExpertStorage: String, Hashable, Sendable, CaseIterable {
+  /// One tensor, and one type, for all experts of a layer, as llama.cpp reads it.
+  case stacked
+  /// A tensor, and a type, for each: only Ingot reads it.
+  ///
+  /// Source: formats/split-experts.md
+  case split
 }
 
 /// A request that cannot be carried out as it was made; the command's exit status is 64.

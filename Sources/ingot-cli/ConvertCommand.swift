@@ -58,6 +58,21 @@ struct ConvertCommand: ParsableCommand {
   var leaveOutputTensor = false
 
   @Option(
+    help: ArgumentHelp(
+      "Types by tensor, from 'ingot plan -o' or from another archive.", valueName: "file"),
+    completion: .file())
+  var recipe: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "One tensor for all experts of a layer (stacked), or one for each (split), which only ingot "
+        + "reads.", valueName: "form"))
+  var experts: ExpertStorage?
+
+  @OptionGroup(title: "Types for a size")
+  var fit: FitArguments
+
+  @Option(
     help: ArgumentHelp("Importance matrix, GGUF or .dat.", valueName: "file"), completion: .file())
   var imatrix: String?
 
@@ -147,8 +162,9 @@ struct ConvertCommand: ParsableCommand {
   func run() throws {
     try reportingErrors {
       try checkOptions()
+      catchSignals()
       var converter = try Converter(
-        checkpoint: checkpoint, output: output, recipe: recipe,
+        checkpoint: checkpoint, output: output, recipe: try fitted(),
         memoryLimit: memoryLimit.byteCount)
       converter.threadCount = threads
       for note in converter.plan.notes { Terminal.note(note) }
@@ -158,7 +174,6 @@ struct ConvertCommand: ParsableCommand {
         return
       }
       let modelfile = try modelfile.map { try converter.prepareModelfile(at: $0) }
-      catchSignals()
       let summary = try convert(converter)
       try modelfile?.commit()
       try Terminal.print(json ? summary.json : summary.text)
@@ -172,9 +187,27 @@ struct ConvertCommand: ParsableCommand {
     return try converter.run(cancellation: interruption) { line.update($0) }
   }
 
-  private var recipe: Recipe {
+  /// The recipe, with types chosen where a size was asked for.
+  private func fitted() throws -> Recipe {
+    let recipe = try asked
+    guard let options = try fit.options else { return recipe }
+    if self.recipe != nil { throw UsageError("--recipe and a size exclude each other") }
+    let fitter = try Fitter(
+      checkpoint: checkpoint, output: output, recipe: recipe, options,
+      memoryLimit: memoryLimit.byteCount, threadCount: threads)
+    let line = StepLine(progress)
+    defer { line.finish() }
+    let fitted = try fitter.run(cancellation: interruption) { line.update($0) }
+    line.finish()
+    Terminal.note(fitted.text)
+    return fitted.recipe
+  }
+
+  private var asked: Recipe {
     get throws {
       var recipe = Recipe()
+      if let path = self.recipe { try recipe.take(file: path) }
+      if let experts { recipe.expertStorage = experts }
       recipe.type = type
       recipe.isPure = pure
       recipe.tensorTypes = tensorType

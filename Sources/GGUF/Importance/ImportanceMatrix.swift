@@ -10,6 +10,8 @@ import Tensors
 package struct ImportanceMatrix: Sendable {
   /// Tensor name → `[experts × columns]`, row-major, one value per column of each expert's matrix.
   package var entries: [ExactString: [Float]]
+  /// How many tokens reached each expert, of stacks; a file of the older form does not say.
+  package private(set) var expertCounts: [ExactString: [Float]] = [:]
   /// Names of the texts, as the file gives them.
   package var datasets: [String]
   /// Chunks of text that the sums were taken over; 0 when the file does not say.
@@ -39,6 +41,7 @@ package struct ImportanceMatrix: Sendable {
     for name in Array(rest.keys) {
       guard var entry = rest.removeValue(forKey: name) else { continue }
       let columns = entry.columnCount
+      if entry.expertCount > 1 { expertCounts[name] = entry.counts }
       for (expert, count) in entry.counts.enumerated() where count > 0 || !isOlderForm {
         for index in expert * columns..<(expert + 1) * columns {
           entry.sums[index] = count > 0 ? entry.sums[index] / count : 1

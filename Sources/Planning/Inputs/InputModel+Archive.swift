@@ -12,12 +12,19 @@ extension InputModel {
     }
     if let name = recipe.modelName { metadata["general.name"] = .string(name) }
 
-    source = archive
-    tensors = archive.tensors.enumerated().map { index, tensor in
-      Tensor(
+    let storage = recipe.expertStorage ?? (recipe.isCopy ? nil : .stacked)
+    let joined = storage == .stacked ? try JoinedExperts(archive, file: path) : nil
+    source = joined ?? archive
+    tensors = source.tensors.enumerated().map { index, tensor in
+      var result = Tensor(
         name: tensor.name, shape: tensor.shape, source: .input(index), sourceName: tensor.name,
         storedType: tensor.type, keptType: tensor.type, transform: .identity,
         part: tensor.regions.first?.file ?? 0)
+      if let stack = SplitExperts.stack(of: tensor.name) {
+        result.expert = (stack.name, stack.expert)
+      }
+      result.wasQuantized = tensor.type.isBlockType || joined?.isMixed(tensor.name) == true
+      return result
     }
     generated = []
     facts = try Self.facts(metadata, file: path, areNeeded: !recipe.isCopy)

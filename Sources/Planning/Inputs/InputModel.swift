@@ -19,6 +19,12 @@ struct InputModel: Sendable {
     /// The type whose blocks a quantized release stores; `nil` where it has to be decoded.
     var blockType: TensorType?
     var transform: RowTransform
+    /// The stack that the tensor is one expert of, and which one.
+    var expert: (stack: ExactString, index: Int)?
+    /// Row of the input's tensor at which it begins.
+    var firstSourceRow = 0
+    /// Whether weights have lost something to quantization before, although they come in F32.
+    var wasQuantized = false
     /// Which file of a split archive holds it.
     var part = 0
   }
@@ -43,6 +49,8 @@ package struct PlannedInputs: Sendable {
   package var source: any TensorSource
   /// By tensor name: `experts × columns` values each.
   package var importance: [ExactString: [Float]]
+  /// How many tokens reached each expert of a stack, where that is known.
+  package var expertCounts: [ExactString: [Float]]
   package var allowsNonFinite: Bool
   package var files: InputFiles
   /// The archive's metadata, for a Modelfile.

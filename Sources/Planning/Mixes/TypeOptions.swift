@@ -15,13 +15,15 @@ package struct TypeOptions: Sendable {
   package var copyOnly: Bool
   /// `--tensor-type` and `--tensor-type-file`, in the order given.
   package var overrides: [TensorTypeOverride]
+  /// Types of tensors by their exact names: before everything else.
+  package var exact: [ExactString: TensorType]
   /// Whether there is an importance matrix with at least one entry.
   package var hasImportance: Bool
 
   package init(
     pure: Bool = false, outputType: TensorType? = nil, embeddingType: TensorType? = nil,
     leaveOutput: Bool = false, copyOnly: Bool = false, overrides: [TensorTypeOverride] = [],
-    hasImportance: Bool = false
+    exact: [ExactString: TensorType] = [:], hasImportance: Bool = false
   ) {
     self.pure = pure
     self.outputType = outputType
@@ -29,6 +31,7 @@ package struct TypeOptions: Sendable {
     self.leaveOutput = leaveOutput
     self.copyOnly = copyOnly
     self.overrides = overrides
+    self.exact = exact
     self.hasImportance = hasImportance
   }
 }
@@ -45,6 +48,8 @@ package struct TypeAssignment: Hashable, Sendable {
   /// llama-quantize refuses all such tensors when there is no matrix at all; when there is one that
   /// lacks the tensor, only if it is not already of this type.
   package var requiresImportance: Bool
+  /// Whether an option gave the tensor its type, so that nothing else may choose another.
+  package var isForced = false
 
   package init(
     type: TensorType, isQuantizable: Bool, fallbackFrom: TensorType? = nil,

@@ -30,6 +30,8 @@ struct MatrixView: @unchecked Sendable {
   /// Entries from one row to the next.
   let stride: Int
 
+  var isEmpty: Bool { rowCount == 0 }
+
   subscript(rows rows: Range<Int>) -> MatrixView {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount)
     return MatrixView(

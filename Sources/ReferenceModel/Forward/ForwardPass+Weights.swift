@@ -47,6 +47,7 @@ extension ForwardPass {
       let runs = matrix.runs(rows: rows, columns: columns)
       let weights = buffers.weights.matrix(rows: runs.count, columns: runs.length)
       try read(matrix.tensor, runs, buffers, into: weights.start)
+      substitute(matrix, columns: columns, in: weights)
       let adds = adds || index > 0
       // What lies column by column is multiplied as it lies.
       switch matrix.layout {
@@ -56,6 +57,14 @@ extension ForwardPass {
         library.multiply(input[columns: columns], weights, into: output, adds: adds)
       }
     }
+  }
+
+  /// Makes weights that were read what the substitution, if it is about them, would store.
+  func substitute(_ matrix: WeightMatrix, columns: Range<Int>, in weights: MatrixView) {
+    guard let substitution, let expert = substitution.expert(of: matrix) else { return }
+    substitution.apply(
+      to: weights, layout: matrix.layout, columns: columns, expert: expert,
+      columnCount: matrix.columnCount, kernels)
   }
 
   /// Adds a part of a bias to the columns that belong to it, if the model has that bias.

@@ -30,6 +30,7 @@ package final class ForwardPass: Sendable {
   let cancellation: CancellationFlag
   let rotation: RotationTable
   let observer: (any InputObserver)?
+  let substitution: WeightSubstitution?
   /// `[tokenCount, embeddingLength]`.
   private let states: FloatBuffer
   /// Tokens of the group that is under way; after `beginOutput`, positions.
@@ -48,15 +49,18 @@ package final class ForwardPass: Sendable {
   ///   - kernels: dequantize.
   ///   - cancellation: is looked at between tiles.
   ///   - observer: sees what the matrices are multiplied with.
+  ///   - substitution: makes one tensor's weights those of another type.
   package init(
     _ model: ReferenceModel, scratch: ForwardScratch, kernels: KernelTable,
-    cancellation: CancellationFlag, observer: (any InputObserver)? = nil
+    cancellation: CancellationFlag, observer: (any InputObserver)? = nil,
+    substitution: WeightSubstitution? = nil
   ) {
     self.model = model
     self.scratch = scratch
     self.kernels = kernels
     self.cancellation = cancellation
     self.observer = observer
+    self.substitution = substitution
     rotation = scratch.rotation(model.rotary)
     states = FloatBuffer(count: scratch.tokenCount * model.dimensions.embeddingLength)
   }
@@ -101,9 +105,20 @@ package final class ForwardPass: Sendable {
         try read(
           embedding, row: Int(tokens[row]), columns: 0..<embedding.columnCount,
           scratch.workers[worker], into: states.row(row))
+        substitute(
+          WeightMatrix(embedding), columns: 0..<embedding.columnCount,
+          in: states[rows: row..<row + 1])
       }
     }
     try checkFinite("the embedding")
+  }
+
+  /// Goes on from where another pass with the same scratch is, instead of from an embedding.
+  package func begin(from other: ForwardPass) {
+    precondition(other.scratch === scratch && !other.hiddenMatrix.isEmpty)
+    let from = other.hiddenMatrix
+    rowCount.store(from.rowCount, ordering: .relaxed)
+    hiddenMatrix.start.update(from: from.start, count: from.rowCount * from.columnCount)
   }
 
   /// Advances the hidden states by one layer; its weights are read once.

@@ -1,0 +1,76 @@
+import ByteIO
+import Planning
+import Quantizers
+import Tensors
+
+/// Types that tensors may get when they are chosen for a size.
+package struct CandidateTypes: Hashable, Sendable {
+  /// From few bits to many.
+  package var types: [TensorType]
+
+  /// Types that programs compute with well, without those for special models.
+  package static let standard = CandidateTypes(types: [
+    .iq1_S, .iq1_M, .iq2_XXS, .iq2_XS, .iq2_S, .q2_K, .iq3_XXS, .iq3_S, .q3_K, .iq4_XS, .iq4_NL,
+    .q4_0, .q4_K, .q5_0, .q5_K, .q6_K, .q8_0, .bf16,
+  ])
+
+  /// What probes use unless told otherwise: a type whose harm is well above rounding, in the middle
+  /// of what is chosen from.
+  package static let probe: TensorType = .q3_K
+
+  /// - Parameters:
+  ///   - names: types that are allowed; empty for the standard ones.
+  ///   - minimum: no type with fewer bits.
+  ///   - maximum: no type with more.
+  /// - Throws: `OptionError` for a name that is none, or when nothing is left.
+  package init(names: [String], minimum: String?, maximum: String?) throws(OptionError) {
+    var types = try names.isEmpty ? Self.standard.types : Self.types(names, option: "--types")
+    if let minimum {
+      let bits = try Self.type(minimum, option: "--min-type").bitsPerWeight
+      types.removeAll { $0.bitsPerWeight < bits }
+    }
+    if let maximum {
+      let bits = try Self.type(maximum, option: "--max-type").bitsPerWeight
+      types.removeAll { $0.bitsPerWeight > bits }
+    }
+    guard !types.isEmpty else {
+      throw OptionError(
+        option: minimum == nil ? "--max-type" : "--min-type", found: minimum ?? maximum ?? "",
+        problem: "leaves no type to choose from")
+    }
+    self.types = types
+  }
+
+  /// Types to probe with.
+  package init(probeNames: [String]) throws(OptionError) {
+    types = try probeNames.isEmpty ? [Self.probe, .q8_0] : Self.types(probeNames, option: "--probe")
+  }
+
+  private static func types(_ names: [String], option: String) throws(OptionError) -> [TensorType] {
+    var result: [TensorType] = []
+    for name in names { result.append(try type(name, option: option)) }
+    return result
+  }
+
+  private static func type(_ name: String, option: String) throws(OptionError) -> TensorType {
+    guard let type = OutputType(name: name)?.type else {
+      throw OptionError(
+        option: option, found: name, problem: "no such type; types are \(OutputType.names)")
+    }
+    return type
+  }
+
+  private init(types: [TensorType]) { self.types = types }
+
+  /// Of a tensor: types whose blocks fill its rows and whose quantizer has what it needs.
+  package func types(of tensor: ConversionPlan.Tensor, importance: Bool) -> [TensorType] {
+    types.filter { type in
+      guard tensor.columnCount % type.weightsPerBlock == 0,
+        importance || KernelTable.scalar.canQuantizeWithoutImportance(type)
+      else { return false }
+      // Blocks of 32 are for rows that larger ones do not fill.
+      let isSubstitute = type == .q4_0 || type == .q5_0 || type == .iq4_NL
+      return !isSubstitute || tensor.columnCount % 256 != 0
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import ByteIO
+import GGUF
+import Quantizers
+import Tensors
+
+/// An archive with a tensor for every expert, seen as one with stacked experts.
+///
+/// Experts of one type are put one behind the other as they lie. Where types differ, the stack is
+/// one of F32.
+struct JoinedExperts: TensorSource {
+  let files: [String]
+  let fileByteCounts: [UInt64]
+  let tensors: [TensorDescriptor]
+  private let base: any TensorSource
+  /// Experts of the stacks, by name.
+  private let parts: [ExactString: [TensorDescriptor]]
+
+  /// - Throws: `FormatError` when experts of a stack are missing, or differ in shape.
+  init(_ base: any TensorSource, file: String) throws(FormatError) {
+    self.base = base
+    files = base.files
+    fileByteCounts = base.fileByteCounts
+    var tensors: [TensorDescriptor] = []
+    var found: [ExactString: [Int: TensorDescriptor]] = [:]
+    var order: [ExactString] = []
+    for tensor in base.tensors {
+      guard let stack = SplitExperts.stack(of: tensor.name) else {
+        tensors.append(tensor)
+        continue
+      }
+      if found[stack.name] == nil { order.append(stack.name) }
+      found[stack.name, default: [:]][stack.expert] = tensor
+    }
+    let plain = Set(tensors.map(\.name))
+    var parts: [ExactString: [TensorDescriptor]] = [:]
+    for name in order {
+      let experts = found[name] ?? [:]
+      let list = (0..<experts.count).compactMap { experts[$0] }
+      guard list.count == experts.count, let first = list.first else {
+        let gap = (0..<experts.count).first { experts[$0] == nil } ?? 0
+        throw FormatError(
+          file: file, field: "tensor \(SplitExperts.name(name, expert: gap) ?? name)",
+          reason: .missing("an expert, of which others are there"))
+      }
+      if let other = list.first(where: { $0.shape != first.shape }) {
+        throw FormatError(
+          file: file, field: "tensor \(other.name)",
+          reason: .inconsistent("has shape \(other.shape), another expert \(first.shape)"))
+      }
+      guard !plain.contains(name) else {
+        throw FormatError(
+          file: file, field: "tensor \(name)", reason: .duplicate("of experts that are there singly"))
+      }
+      let shape = Shape([list.count] + first.shape.dimensions)
+      let type = list.allSatisfy { $0.type == first.type } ? first.type : .f32
+      guard let count = shape.checkedElementCount, type.byteCount(weightCount: count) != nil,
+        list.allSatisfy({ KernelTable.scalar.canDequantize($0.type) })
+      else {
+        throw FormatError(
+          file: file, field: "tensor \(name)",
+          reason: .unsupported(found: "experts of these types", allowed: "float and block types"))
+      }
+      tensors.append(
+        TensorDescriptor(name: name, shape: shape, type: type, regions: list.flatMap(\.regions)))
+      parts[name] = list
+    }
+    self.tensors = tensors
+    self.parts = parts
+  }
+
+  /// Whether experts of several types make up this stack.
+  func isMixed(_ name: ExactString) -> Bool {
+    guard let list = parts[name], let first = list.first else { return false }
+    return list.contains { $0.type != first.type }
+  }
+
+  func read(
+    _ tensor: TensorDescriptor, at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    guard let list = parts[tensor.name] else {
+      return try base.read(tensor, at: byteOffset, into: buffer)
+    }
+    let expertByteCount = tensor.byteCount / list.count
+    var done = 0
+    while done < buffer.count {
+      let (expert, offset) = (byteOffset + done).quotientAndRemainder(dividingBy: expertByteCount)
+      let count = min(buffer.count - done, expertByteCount - offset)
+      let target = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])
+      if list[expert].type == tensor.type {
+        try base.read(list[expert], at: offset, into: target)
+      } else {
+        try dequantize(list[expert], at: offset, into: target)
+      }
+      done += count
+    }
+  }
+
+  /// Reads weights from the byte on that they have in F32.
+  private func dequantize(
+    _ tensor: TensorDescriptor, at byteOffset: Int, into target: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    let type = tensor.type
+    let unit = type.weightsPerBlock
+    let (first, end) = (byteOffset / 4, (byteOffset + target.count + 3) / 4)
+    let blocks = first / unit..<(end + unit - 1) / unit
+    let stored = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: blocks.count * type.bytesPerBlock, alignment: 64)
+    defer { stored.deallocate() }
+    try base.read(tensor, at: blocks.lowerBound * type.bytesPerBlock, into: stored)
+    let values = UnsafeMutablePointer<Float>.allocate(capacity: blocks.count * unit)
+    defer { values.deallocate() }
+    guard let source = stored.baseAddress else { return }
+    KernelTable.scalar.dequantize(
+      type, blocks: source, weightCount: blocks.count * unit, into: values)
+    let skipped = byteOffset - blocks.lowerBound * unit * 4
+    target.copyMemory(
+      from: UnsafeRawBufferPointer(
+        start: UnsafeRawPointer(values) + skipped, count: target.count))
+  }
+
+  func checkUnchanged() throws(FormatError) { try base.checkUnchanged() }
+}

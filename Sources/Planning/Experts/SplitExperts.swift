@@ -1,0 +1,80 @@
+import ByteIO
+import Tensors
+
+/// How archives name a matrix of one expert, where every expert has a type of its own.
+///
+///     blk.N.ffn_gate_exps.weight      [experts, rows, columns]
+///     blk.N.ffn_gate.E.weight         [rows, columns], for every expert E
+///
+/// Source: formats/split-experts.md
+package enum SplitExperts {
+  /// Metadata of an archive with such tensors, a boolean.
+  package static let key: ExactString = "ingot.experts.split"
+
+  private static let matrices = ["ffn_gate", "ffn_up", "ffn_down"]
+
+  /// The layer's part and the matrix of a stacked tensor's name; `nil` for any other name.
+  private static func stackedParts(_ name: ExactString) -> (layer: Substring, matrix: Substring)? {
+    let parts = name.string.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count == 4, parts[0] == "blk", number(parts[1]) != nil, parts[3] == "weight",
+      parts[2].hasSuffix("_exps"), matrices.contains(String(parts[2].dropLast(5)))
+    else { return nil }
+    return (parts[1], parts[2].dropLast(5))
+  }
+
+  /// Name of an expert's own matrix; `nil` where the name is not that of stacked experts.
+  package static func name(_ stacked: ExactString, expert: Int) -> ExactString? {
+    stackedParts(stacked).map { ExactString("blk.\($0.layer).\($0.matrix).\(expert).weight") }
+  }
+
+  /// The stack that an expert's own matrix belongs to, and which it is in it.
+  package static func stack(of name: ExactString) -> (name: ExactString, expert: Int)? {
+    let parts = name.string.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count == 5, parts[0] == "blk", number(parts[1]) != nil, parts[4] == "weight",
+      matrices.contains(String(parts[2])), let expert = number(parts[3])
+    else { return nil }
+    return (ExactString("blk.\(parts[1]).\(parts[2])_exps.weight"), expert)
+  }
+
+  /// The same for any tensor: one that is no expert's is a stack of its own.
+  package static func place(of name: ExactString) -> (stack: ExactString, expert: Int) {
+    stack(of: name).map { ($0.name, $0.expert) } ?? (name, 0)
+  }
+
+  /// Digits without a leading zero.
+  private static func number(_ text: Substring) -> Int? {
+    let digits = text.utf8
+    guard (1...6).contains(digits.count), digits.count == 1 || digits.first != UInt8(ascii: "0"),
+      digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
+    else { return nil }
+    return Int(text)
+  }
+}
+
+extension InputModel {
+  /// Makes a tensor of every expert's matrix, so that each may have a type of its own.
+  mutating func splitExperts() throws(UsageError) {
+    var result: [Tensor] = []
+    for tensor in tensors {
+      guard tensor.shape.rank == 3, SplitExperts.name(tensor.name, expert: 0) != nil else {
+        result.append(tensor)
+        continue
+      }
+      let shape = Shape(Array(tensor.shape.dimensions.dropFirst()))
+      for expert in 0..<tensor.shape.dimensions[0] {
+        guard let name = SplitExperts.name(tensor.name, expert: expert) else { continue }
+        var part = tensor
+        part.name = name
+        part.shape = shape
+        part.expert = (tensor.name, expert)
+        part.firstSourceRow = expert * shape.dimensions[0]
+        // Blocks of a quantized release are carried over for whole tensors only.
+        part.blockType = nil
+        result.append(part)
+      }
+    }
+    guard result.count > tensors.count || result.contains(where: { SplitExperts.stack(of: $0.name) != nil })
+    else { throw UsageError("--experts split needs a model with experts") }
+    tensors = result
+  }
+}

@@ -1,0 +1,86 @@
+import ArgumentParser
+import Ingot
+
+/// Options of commands that choose types for a size.
+struct FitArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Choose types so that the whole file has at most this size. " + ByteSize.grammar,
+      valueName: "size"))
+  var targetSize: ByteSize?
+
+  @Option(
+    help: ArgumentHelp(
+      "Choose types so that tensors take at most so many bits per weight.", valueName: "bits"))
+  var targetBpw: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Text on which every tensor's effect on the model's output is measured.", valueName: "file"),
+    completion: .file())
+  var text: String?
+
+  @Option(help: ArgumentHelp("Tokens of a chunk of the text (default: 512).", valueName: "tokens"))
+  var textContext: Int?
+
+  @Option(
+    help: ArgumentHelp("Chunks of the text to read (default: 4096 tokens).", valueName: "count"))
+  var chunks: Int?
+
+  @Option(
+    help: ArgumentHelp("Choose among these types, separated by commas.", valueName: "types"))
+  var types: String?
+
+  @Option(help: ArgumentHelp("No type with fewer bits than this one.", valueName: "type"))
+  var minType: String?
+
+  @Option(help: ArgumentHelp("No type with more bits than this one.", valueName: "type"))
+  var maxType: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Types that are tried on the text, one tensor at a time, separated by commas (default: "
+        + "Q3_K, Q8_0).",
+      valueName: "types"))
+  var probe: String?
+
+  /// `nil` where no size was asked for.
+  var options: FitOptions? {
+    get throws {
+      let target: FitTarget
+      switch (targetSize, targetBpw) {
+      case (nil, nil):
+        let given = [
+          ("--text", text != nil), ("--types", types != nil), ("--min-type", minType != nil),
+          ("--max-type", maxType != nil), ("--probe", probe != nil),
+        ].filter(\.1)
+        if let first = given.first {
+          throw UsageError("\(first.0) needs a size: --target-size or --target-bpw")
+        }
+        return nil
+      case (let size?, nil): target = .byteCount(size.byteCount)
+      case (nil, let bits?):
+        guard bits > 0, bits <= 32 else {
+          throw UsageError("--target-bpw takes a number up to 32, not \(bits)")
+        }
+        target = .bitsPerWeight(bits)
+      case (_?, _?): throw UsageError("--target-size and --target-bpw exclude each other")
+      }
+      var options = FitOptions(target: target)
+      options.text = text
+      options.contextLength = textContext
+      options.chunkLimit = chunks
+      options.types = Self.list(types)
+      options.minimumType = minType
+      options.maximumType = maxType
+      options.probeTypes = Self.list(probe)
+      return options
+    }
+  }
+
+  private static func list(_ text: String?) -> [String] {
+    text?.split(separator: ",").map(String.init) ?? []
+  }
+}
+
+extension ExpertStorage: ExpressibleByArgument {}
