@@ -177,6 +177,12 @@ let package = Package(
         "TestSupport",
       ]),
     .testTarget(
+      name: "FittingTests",
+      dependencies: [
+        "Fitting", "ForwardRuns", "Ingot", "GGUF", "ReferenceModel", "Quantizers", "StrictJSON",
+        "TestSupport",
+      ]),
+    .testTarget(
       name: "EndToEndTests",
       dependencies: [
         "Ingot", "Checkpoints", "GGUF", "Formats", "StrictJSON", "TestSupport", "ingot-cli",

@@ -98,8 +98,6 @@ public struct Converter: Sendable {
       throw UsageError(error.description)
     } catch let error as ForwardBudget.TooSmall {
       throw UsageError(error.description)
-    } catch let error as Fit.TooSmall {
-      throw UsageError(error.description)
     } catch let error as MemoryBudget.TooSmall {
       throw UsageError(error.description)
     }

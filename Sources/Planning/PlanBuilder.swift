@@ -61,7 +61,8 @@ struct PlanBuilder {
 
   init(model: InputModel, recipe: Recipe, output: String, version: String) throws {
     self.model = model
-    if recipe.expertStorage == .split { try self.model.splitExperts() }
+    // What a recipe that was read says of another model is found below.
+    if recipe.expertStorage == .split { try self.model.splitExperts(isAsked: recipe.typesFile == nil) }
     self.recipe = recipe
     self.output = output
     self.version = version
@@ -117,6 +118,7 @@ struct PlanBuilder {
     var notes = model.notes
     notes += try ineffectiveOptions(rules, options: options, tensors: typed)
     notes += optionsWithoutEffect()
+    try checkRecipeFile(assignments)
     try carryBlocks(&assignments, &notes)
 
     let tensors = try outputOrder().map { index in
@@ -132,6 +134,24 @@ struct PlanBuilder {
       throw UsageError("the output \(printable(output.path)) is also an input")
     }
     return (plan, metadata)
+  }
+
+  /// A recipe that was read has to be about these tensors, all of them.
+  private func checkRecipeFile(_ assignments: [TypeAssignment]) throws {
+    guard let file = recipe.typesFile else { return }
+    func fail(_ name: ExactString, _ reason: FormatError.Reason) -> FormatError {
+      FormatError(
+        file: file, field: "tensors.\(printable(name.string, limit: 120))", reason: reason,
+        advice: "the recipe is for another model")
+    }
+    let names = Set(model.tensors.map(\.name))
+    if let unknown = recipe.types.keys.filter({ !names.contains($0) }).min() {
+      throw fail(unknown, .inconsistent("the model has no such tensor"))
+    }
+    for (tensor, assignment) in zip(model.tensors, assignments)
+    where assignment.isQuantizable && recipe.types[tensor.name] == nil && !assignment.isForced {
+      throw fail(tensor.name, .missing("a type for this tensor of the model"))
+    }
   }
 
   /// Options that mean nothing for this input or this recipe.
