@@ -19,7 +19,10 @@ extension ConversionPlan {
       }
     }
     lines.append("\(fixed(bitsPerWeight, 2)) bits per weight, \(totalByteCount) bytes to write:")
-    lines += outputs.map { "  \(printable($0.path)): \($0.byteCount) bytes" }
+    lines += outputs.map {
+      "  \(printable($0.path)): \($0.byteCount) bytes"
+        + ($0.kind == .mmproj ? ", vision tower and projector" : "")
+    }
     return lines.joined(separator: "\n")
   }
 
@@ -45,6 +48,8 @@ extension ConversionPlan {
           json.object { json in
             json.key("path")
             json.value(output.path)
+            json.key("kind")
+            json.value(output.kind.rawValue)
             json.key("bytes")
             json.value(output.byteCount)
             json.key("headerBytes")
@@ -91,7 +96,9 @@ extension ConversionPlan.Tensor {
 extension ConversionSummary {
   public var text: String {
     var names = outputs.prefix(1).map { printable($0) }.joined()
-    if outputs.count > 1 { names += " and \(outputs.count - 1) more parts" }
+    let parts = outputs.filter { $0 != projector }
+    if parts.count > 1 { names += " and \(parts.count - 1) more parts" }
+    if let projector, !parts.isEmpty { names += " and \(printable(projector))" }
     return """
       \(names): \(tensorCount) tensors, \(byteCount) bytes, \(rounded(bitsPerWeight)) bits per \
       weight, in \(rounded(seconds)) s, peak memory \(peakResidentByteCount >> 20) MiB

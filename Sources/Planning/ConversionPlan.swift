@@ -73,7 +73,15 @@ public struct ConversionPlan: Sendable {
 
   /// One file to be written.
   public struct Output: Sendable {
+    public enum Kind: String, Hashable, Sendable {
+      /// The language model, or one part of it.
+      case model
+      /// Its vision tower and projector.
+      case mmproj
+    }
+
     public var path: String
+    public var kind = Kind.model
     /// The file's bytes from its start to its first tensor.
     public var header: [UInt8]
     public var byteCount: UInt64
