@@ -41,7 +41,7 @@ package struct ProjectorMapping: Sendable {
 }
 
 extension VisionConfiguration {
-  /// - Parameter projectedLength: embedding length of the language model.
+  /// The keys of the architecture; `projectedLength` is the language model's embedding length.
   fileprivate func metadata(projectedLength: Int) -> Metadata {
     var metadata = Metadata()
     func set(_ key: String, _ count: Int) {

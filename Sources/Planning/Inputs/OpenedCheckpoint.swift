@@ -36,6 +36,7 @@ struct OpenedCheckpoint: Sendable {
   /// Why no vision tower is written of another input.
   static func noTower(_ path: String) -> UsageError {
     UsageError(
-      "--mmproj needs a Hugging Face checkpoint with a vision tower, which \(printable(path)) is not")
+      "--mmproj needs a Hugging Face checkpoint with a vision tower, which \(printable(path)) is not"
+    )
   }
 }

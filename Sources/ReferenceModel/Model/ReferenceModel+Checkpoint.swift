@@ -26,7 +26,8 @@ extension ReferenceModel {
     if configuration.hasAttentionBias { biases.formUnion(LayerWeight.attentionBiases) }
     if configuration.hasMLPBias { biases.formUnion(LayerWeight.feedForwardBiases) }
     try self.init(
-      source: configuration.withoutPictureTokens(weights.source), path: path, dimensions: dimensions, rotary: rotary,
+      source: configuration.withoutPictureTokens(weights.source), path: path,
+      dimensions: dimensions, rotary: rotary,
       attention: configuration.chunkedAttention,
       names: TensorNames(checkpoint: configuration, dimensions)
     ) { role in
