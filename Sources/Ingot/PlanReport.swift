@@ -2,12 +2,13 @@ import StrictJSON
 
 extension ConversionPlan {
   private var totals: [TypeTotal] {
-    TypeTotal.list(tensors.map { ($0.type, UInt64($0.elementCount), UInt64($0.byteCount)) })
+    TypeTotal.list(modelTensors.map { ($0.type, UInt64($0.elementCount), UInt64($0.byteCount)) })
   }
 
   /// The plan in numbers, for people.
   public var table: String {
-    var lines = ["\(recipe): \(tensors.count) tensors, \(weightCount) weights"]
+    let modelCount = modelTensors.count
+    var lines = ["\(recipe): \(modelCount) tensors, \(weightCount) weights"]
     lines += TypeTotal.table(totals)
     let fallbacks = tensors.filter { $0.fallbackFrom != nil }
     if !fallbacks.isEmpty {
@@ -21,7 +22,8 @@ extension ConversionPlan {
     lines.append("\(fixed(bitsPerWeight, 2)) bits per weight, \(totalByteCount) bytes to write:")
     lines += outputs.map {
       "  \(printable($0.path)): \($0.byteCount) bytes"
-        + ($0.kind == .mmproj ? ", vision tower and projector" : "")
+        + ($0.kind == .mmproj && modelCount < tensors.count
+          ? ", vision tower and projector (\(tensors.count - modelCount) tensors)" : "")
     }
     return lines.joined(separator: "\n")
   }
