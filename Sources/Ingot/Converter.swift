@@ -141,6 +141,7 @@ public struct ConversionSummary: Sendable {
   public var projector: String?
   public var byteCount: UInt64
   public var tensorCount: Int
+  /// Of the language model.
   public var weightCount: UInt64
   public var bitsPerWeight: Double
   public var elapsed: Duration

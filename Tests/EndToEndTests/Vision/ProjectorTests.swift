@@ -57,6 +57,10 @@ func projectorEqualsTheReference(_ outtype: String) throws {
   let ofTower = tensors.filter { $0["output"]?.int == 1 }.compactMap { $0["name"]?.string }
   #expect(ofTower.count == 58)
   #expect(ofTower.allSatisfy { $0.hasPrefix("v.") || $0.hasPrefix("mm.") })
+  // How many bits a weight has is said of the language model.
+  let plain = try Converter(checkpoint: checkpoint.path, output: archive).plan
+  #expect(document["weightCount"]?.int == Int(plain.weightCount))
+  #expect(document["bitsPerWeight"]?.double == plain.bitsPerWeight)
 
   let both = Command.ingot("convert", checkpoint.path, "-o", archive, "--mmproj", tower)
   #expect(both.status == 0, "\(both.error)")
