@@ -16,21 +16,21 @@ extension ModelConfiguration {
     _ root: ConfigurationReader, of layerCount: Int
   ) throws(FormatError) -> [Int] {
     let name = "cross_attention_layers"
-    guard let stated = root[name] else {
-      return usualCrossAttentionLayers.filter { $0 < layerCount }
+    var layers = usualCrossAttentionLayers
+    if let stated = root[name] {
+      let numbers = stated.array?.map { $0.int ?? -1 }
+      guard let numbers, numbers.allSatisfy({ $0 >= 0 }), Set(numbers).count == numbers.count else {
+        throw root.error(
+          name, .outOfRange(found: "another value", allowed: "a list of layers, each once"))
+      }
+      layers = numbers.sorted()
     }
-    let layers = stated.array?.compactMap(\.int) ?? []
-    guard let listed = stated.array, layers.count == listed.count, layers.count < layerCount,
-      Set(layers).count == layers.count,
-      layers.allSatisfy({ (0..<layerCount).contains($0) })
-    else {
-      throw root.error(
-        name,
-        .outOfRange(
-          found: "another value",
-          allowed: "a list of some of the layers 0 to \(layerCount - 1), each once"))
+    // The framework passes over numbers that no layer has: its default list is for 40 layers.
+    layers.removeAll { $0 >= layerCount }
+    guard layers.count < layerCount else {
+      throw root.error(name, .inconsistent("has all \(layerCount) layers: none attends to text"))
     }
-    return layers.sorted()
+    return layers
   }
 
   /// Layers of the checkpoint, whatever they attend to.

@@ -41,6 +41,25 @@ private func list(_ numbers: [Int]) -> JSONValue {
   #expect(ids[0] == ids[1] && ids[0]?.contains { $0 >= 2048 } == false)
 }
 
+/// The framework's list may name layers beyond the last.
+@Test func layersBeyondTheLastDoNotCount() throws {
+  let archives = try [[1, 3], [1, 3, 8, 13]].map { layers in
+    let checkpoint = try RandomCheckpoint(
+      model, changes: ["cross_attention_layers": list(layers)])
+    let path = checkpoint.folder.file("out.gguf")
+    var recipe = Recipe()
+    recipe.type = "Q4_0"
+    recipe.modelName = model
+    recipe.hasProvenance = false
+    _ = try Converter(
+      checkpoint: checkpoint.path, output: path, recipe: recipe, memoryLimit: testMemoryLimit
+    ).run()
+    return try GGUFFile(path)
+  }
+  #expect(archives[0].tensors.map(\.name) == archives[1].tensors.map(\.name))
+  #expect(archives[0].metadata["llama.block_count"] == archives[1].metadata["llama.block_count"])
+}
+
 private struct Damage: Sendable, CustomTestStringConvertible {
   var testDescription: String
   var says: [String]
@@ -58,8 +77,8 @@ private let damages = [
     says: ["layers.3.cross_attn", "cross_attention_layers"],
     changes: ["cross_attention_layers": list([1])]),
   Damage(
-    testDescription: "a layer that is not there", says: ["cross_attention_layers", "0 to 4"],
-    changes: ["cross_attention_layers": list([1, 5])]),
+    testDescription: "a layer below the first", says: ["cross_attention_layers"],
+    changes: ["cross_attention_layers": list([-1, 1, 3])]),
   Damage(
     testDescription: "a layer twice", says: ["cross_attention_layers"],
     changes: ["cross_attention_layers": list([1, 1, 3])]),
