@@ -1,6 +1,7 @@
 import ByteIO
 import Formats
 import GGUF
+import Planning
 import Tensors
 
 /// `formats/checks/archive-tensors.tsv`.
@@ -54,6 +55,8 @@ enum TensorTable {
         let name = row.name(layer: layer)
         if let tensor = left.removeValue(forKey: ExactString(name)) {
           check(tensor, row, model, layer: layer, archive, &report)
+        } else if checkExperts(row, model, layer: layer, &left, archive, &report) {
+          // Each in a tensor of its own.
         } else if row.isRequired {
           let shape = expectedShape(row, model, layer: layer).map { "shape \($0)" }
           report.error(name, "tensor is missing", allowed: shape)
@@ -64,6 +67,31 @@ enum TensorTable {
     for tensor in archive.tensors where left[tensor.name] != nil {
       checkUnexpected(tensor, patterns, model, archive, &report)
     }
+  }
+
+  /// Checks experts that are stored singly instead of in the row's stack; false where none is.
+  private static func checkExperts(
+    _ row: Row, _ model: ModelDimensions, layer: Int, _ left: inout [ExactString: TensorDescriptor],
+    _ archive: GGUFFile, _ report: inout CheckReport
+  ) -> Bool {
+    guard row.shape.count == 3, let shape = expectedShape(row, model, layer: layer) else {
+      return false
+    }
+    let stack = ExactString(row.name(layer: layer))
+    let names = (0..<shape.dimensions[0]).compactMap { SplitExperts.name(stack, expert: $0) }
+    guard names.contains(where: { left[$0] != nil }) else { return false }
+    var single = row
+    single.shape.removeFirst()
+    for name in names {
+      if let tensor = left.removeValue(forKey: name) {
+        check(tensor, single, model, layer: layer, archive, &report)
+      } else {
+        report.error(
+          name.string, "tensor is missing, of other experts it is there",
+          allowed: "shape \(Shape(Array(shape.dimensions.dropFirst())))")
+      }
+    }
+    return true
   }
 
   private static func expectedShape(_ row: Row, _ model: ModelDimensions, layer: Int) -> Shape? {

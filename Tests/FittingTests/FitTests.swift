@@ -50,7 +50,7 @@ func archiveHasTheSize(_ target: UInt64) throws {
   #expect(zip(harms, harms.dropFirst()).allSatisfy { $0.expectedDivergence > $1.expectedDivergence })
   #expect(
     harms.allSatisfy { Set($0.types.values).isSubset(of: [.q2_K, .q4_K, .q6_K, .q8_0]) })
-  let limited = try fit(.bitsPerWeight(4.5)) { options, _ in
+  let limited = try fit(.bitsPerWeight(5)) { options, _ in
     options.minimumType = "Q4_K"
     options.maximumType = "Q5_K"
   }
