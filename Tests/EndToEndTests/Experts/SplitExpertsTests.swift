@@ -55,18 +55,19 @@ func splitExpertsStackAgain(_ model: String, _ type: String) throws {
   let folder = TemporaryFolder()
   let (recipe, out) = (folder.file("recipe.json"), folder.file("out.gguf"))
   let planned = ingot([
-    "plan", checkpoint.path, "--experts", "split", "--target-bpw", "5.5", "-o", recipe, "--json",
+    "plan", checkpoint.path, "--experts", "split", "--target-bpw", "5", "-o", recipe, "--json",
     "--text", Fixtures.path("text/eval.txt"), "--text-context", "32", "--chunks", "4", "--progress",
     "none",
   ])
   #expect(planned.status == 0, "\(planned.error)")
   let plan = try JSONValue(parsing: Array(planned.output.utf8), file: "plan")
   #expect(plan["experts"]?.string == "split" && plan["expectedDivergence"]?.double ?? 0 > 0)
-  let types = Set(
-    (plan["tensors"]?.array ?? []).filter {
-      $0["name"]?.string?.hasPrefix("blk.1.ffn_down.") == true
-    }.compactMap { $0["type"]?.string })
-  #expect(types.count > 1, "\(types)")
+  var types: [String: Set<String>] = [:]
+  for tensor in plan["tensors"]?.array ?? [] {
+    guard let name = tensor["name"]?.string, let type = tensor["type"]?.string else { continue }
+    types[String(SplitExperts.place(of: ExactString(name)).stack.string), default: []].insert(type)
+  }
+  #expect(types.values.contains { $0.count > 1 }, "\(types)")
 
   let made = ingot([
     "convert", checkpoint.path, "-o", out, "--recipe", recipe, "--progress", "none",

@@ -19,7 +19,7 @@ func damagedSplitsAreRefused(_ damage: String, _ name: String) throws {
   _ = try Converter(
     checkpoint: checkpoint.path, output: path, recipe: recipe, memoryLimit: testMemoryLimit
   ).run()
-  #expect(try checkArchive(path).passed)
+  #expect(try ArchiveCheck(rules: .forTests).run(path).passed)
   var archive = try EditedArchive(path)
   switch damage {
   case "missing": archive.tensors.removeAll { $0.name.string == name }
@@ -35,7 +35,7 @@ func damagedSplitsAreRefused(_ damage: String, _ name: String) throws {
     archive.tensors.append(stack)
   }
   let damaged = try archive.write(checkpoint.folder.file("damaged.gguf"))
-  let report = try checkArchive(damaged)
+  let report = try ArchiveCheck(rules: .forTests).run(damaged)
   #expect(report.findings.contains { "\($0)".contains("blk.") })
   var copy = Recipe()
   copy.type = "copy"
