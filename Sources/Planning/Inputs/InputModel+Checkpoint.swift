@@ -9,23 +9,29 @@ extension InputModel {
   init(checkpoint path: String, recipe: Recipe) throws {
     if let folder = try MetaDirectory.folder(of: path) {
       let directory = try MetaDirectory(folder)
+      let configuration = try ModelConfiguration(
+        metaParameters: directory.parametersFile, companion: directory.path(of: "config.json"),
+        tensors: directory.tensors)
       try self.init(
-        directory, folder: folder, cardFolder: MetaDirectory.cardFolder(of: folder),
-        configuration: ModelConfiguration(
-          metaParameters: directory.parametersFile, companion: directory.path(of: "config.json"),
-          tensors: directory.tensors),
+        Self.stacked(directory, configuration), folder: folder,
+        cardFolder: MetaDirectory.cardFolder(of: folder), configuration: configuration,
         notes: directory.notes, path: path, recipe: recipe)
     } else {
       let directory = try CheckpointDirectory(path)
       let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
       let weights = try dequantizedSource(directory, folder: directory.path)
-      let source: any TensorSource =
-        configuration.experts == nil ? weights.source : try ExpertStacks(weights.source)
       try self.init(
-        source, folder: directory.path, cardFolder: directory.path,
+        Self.stacked(weights.source, configuration), folder: directory.path, cardFolder: directory.path,
         configuration: configuration, notes: directory.notes + weights.notes, path: path,
         recipe: recipe)
     }
+  }
+
+  /// With the experts of each layer as one tensor, if the model has any.
+  private static func stacked(
+    _ source: any TensorSource, _ configuration: ModelConfiguration
+  ) throws(FormatError) -> any TensorSource {
+    configuration.experts == nil ? source : try ExpertStacks(source)
   }
 
   /// Keys come in the reference converter's order: general, architecture, tokenizer.

@@ -15,13 +15,6 @@ struct RankedTokens {
   private(set) var tokens = StringTable()
   let path: String
 
-  /// What Llama 3's program splits text by; the file itself says nothing.
-  static let splitExpression = SplitExpression(
-    #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"#
-      + #"\s*[\r\n]+|\s+(?!\S)|\s+"#
-  ).text
-  static let preTokenizer = "llama-bpe"
-
   /// Largest file that is read; that of Llama 3 has 2.2 MB.
   static let fileByteLimit: UInt64 = 64 << 20
   /// Longest token that is read; the longest of Llama 3 has 128 bytes.
