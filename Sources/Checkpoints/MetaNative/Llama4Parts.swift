@@ -35,6 +35,8 @@ struct Llama4Part: Hashable, Sendable {
       return Llama4Part(stored: row["stored"], name: row["here"], form: form)
     }, by: \.stored)
 
+  static let ofExperts = byStoredName.values.joined().filter { $0.form == .experts }
+
   /// Beginnings of the names of the vision tower and its projector.
   static let visionPrefixes = ["vision_embeddings.", "vision_projection."]
   /// Ends of names of what a training library stored beside the weights.
