@@ -23,9 +23,12 @@ struct MetaFeedForward {
   /// Width of one expert, and of the shared one.
   ///
   /// - Parameters:
+  ///   - embeddingLength: the model's width.
   ///   - expansion: `ffn_exp`, in place of the 4 of dense layers.
   ///   - activeCount: how many experts a token counts for, which share the width; `nil`: they do
   ///     not.
+  /// - Returns: a multiple of `multiple_of`.
+  /// - Throws: `FormatError` for a member that makes it 0 or far too large.
   func expertLength(
     _ embeddingLength: Int, expansion: Double, activeCount: Double?
   ) throws(FormatError) -> Int {

@@ -11,16 +11,19 @@ package struct RandomCheckpoint {
   /// `Fixtures/models/random/MODEL.json`.
   package let expected: JSONValue
 
-  /// A tensor of a safetensors file in BF16.
+  /// A tensor of a safetensors file.
   package struct Tensor {
     package var name: String
     package var shape: [Int]
     package var bytes: [UInt8]
+    /// As safetensors names it.
+    package var type: String
 
-    package init(name: String, shape: [Int], bytes: [UInt8]) {
+    package init(name: String, shape: [Int], bytes: [UInt8], type: String = "BF16") {
       self.name = name
       self.shape = shape
       self.bytes = bytes
+      self.type = type
     }
   }
 
@@ -34,10 +37,12 @@ package struct RandomCheckpoint {
   /// - Parameters:
   ///   - model: one of `models`.
   ///   - changes: members of `config.json`, or of its `text_config`, to be replaced.
+  ///   - quantization: `quantization_config` of `config.json`.
   ///   - edit: changes the tensors before they are written.
   /// - Throws: where the fixture cannot be read.
   package init(
-    _ model: String, changes: [String: JSONValue] = [:], edit: (inout [Tensor]) -> Void = { _ in }
+    _ model: String, changes: [String: JSONValue] = [:], quantization: JSONValue? = nil,
+    edit: (inout [Tensor]) -> Void = { _ in }
   ) throws {
     self.model = model
     expected = try JSONValue(
@@ -49,6 +54,7 @@ package struct RandomCheckpoint {
     } else {
       for (key, value) in changes { config.set(key, value) }
     }
+    if let quantization { config.set("quantization_config", quantization) }
     folder.write("config.json", Self.text(.object(config)))
     for name in ["tokenizer.json", "tokenizer_config.json"] {
       folder.link(name, to: Fixtures.path("models/llama3/\(name)"))
@@ -88,7 +94,7 @@ package struct RandomCheckpoint {
     var offset = 0
     for tensor in tensors {
       entries.append(
-        "\"\(tensor.name)\":{\"dtype\":\"BF16\",\"shape\":\(tensor.shape),"
+        "\"\(tensor.name)\":{\"dtype\":\"\(tensor.type)\",\"shape\":\(tensor.shape),"
           + "\"data_offsets\":[\(offset),\(offset + tensor.bytes.count)]}")
       offset += tensor.bytes.count
     }

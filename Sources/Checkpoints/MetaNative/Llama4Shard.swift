@@ -50,7 +50,8 @@ struct Llama4Shard: TensorSource {
         let (shape, content) = try Self.content(part.form, tensor, sizes, source)
         let here = ExactString(parts == nil ? name : (divided?.layer ?? "") + part.name)
         guard contents.updateValue(content, forKey: here) == nil else {
-          throw source.error(tensor, .duplicate("of another tensor that is \(printable(here.string))"))
+          throw source.error(
+            tensor, .duplicate("of another tensor that is \(printable(here.string, limit: 120))"))
         }
         tensors.append(
           TensorDescriptor(
@@ -127,7 +128,8 @@ struct Llama4Shard: TensorSource {
       case .range(let tensor, _), .strided(let tensor, _): return tensor.regions
       }
     }
-    let byteCount = shape.dimensions.reduce(tensor.type.bytesPerBlock, *)
+    // Checked with the whole that this is a part of.
+    let byteCount = tensor.type.byteCount(weightCount: shape.checkedElementCount ?? 0) ?? 0
     return [
       .init(
         file: region.file, fileOffset: region.fileOffset + UInt64(start), byteCount: byteCount)

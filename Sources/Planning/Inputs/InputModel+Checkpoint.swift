@@ -21,7 +21,8 @@ extension InputModel {
       let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
       let weights = try dequantizedSource(directory, folder: directory.path)
       try self.init(
-        Self.stacked(weights.source, configuration), folder: directory.path, cardFolder: directory.path,
+        Self.stacked(weights.source, configuration), folder: directory.path,
+        cardFolder: directory.path,
         configuration: configuration, notes: directory.notes + weights.notes, path: path,
         recipe: recipe)
     }

@@ -49,13 +49,16 @@ struct RankedTokens {
     var positions: [Int32] = []
     var index = TokenIndex()
     var lines = RankedLines(bytes: bytes, file: file)
+    // A line has six bytes or more, and no rank may be left out.
+    let limit = min(Vocabulary.countLimit, bytes.count / 6 + Vocabulary.paddingLimit)
     while let (token, rank) = try lines.next() {
-      guard unordered.count < Vocabulary.countLimit, rank < Vocabulary.countLimit else {
+      guard unordered.count < limit, rank < limit else {
         throw lines.error(
           .outOfRange(
-            found: "rank \(rank)", allowed: "at most \(Vocabulary.countLimit) tokens"))
+            found: "rank \(rank)",
+            allowed: "at most \(limit) tokens in a file of \(bytes.count) bytes"))
       }
-      // A gap shows at the end; until then a rank costs four bytes and is below the limit.
+      // A gap shows at the end; until then a rank costs four bytes.
       while positions.count <= rank { positions.append(-1) }
       guard positions[rank] < 0 else { throw lines.error(.duplicate("rank \(rank)")) }
       positions[rank] = Int32(unordered.count)
