@@ -114,7 +114,12 @@ private struct DamagedRelease {
 
 @Test func refusesScalesOfOtherTensorsAndShapes() throws {
   for (name, storage, shape, says) in [
-    ("layers.1.feed_forward.experts.w1", "FloatStorage", [128], "scale of another tensor"),
+    ("layers.1.feed_forward.experts.w1", "FloatStorage", [128], "F32 [experts, rows]"),
+    ("layers.1.feed_forward.experts.w4", "FloatStorage", [2, 64], "scale of another tensor"),
+    (
+      "layers.1.feed_forward.experts.w1", "FloatStorage", [2, 64],
+      "layers.1.feed_forward.experts.moe_w_in_eD_F"
+    ),
     ("01_feed_forward.w1_0", "FloatStorage", [128], "scale of another tensor"),
     ("1_feed_forward.w4_0", "FloatStorage", [128], "scale of another tensor"),
     ("9223372036854775808_feed_forward.w1_0", "FloatStorage", [128], "scale of another tensor"),
