@@ -118,7 +118,7 @@ private struct DamagedRelease {
     ("layers.1.feed_forward.experts.w4", "FloatStorage", [2, 64], "scale of another tensor"),
     (
       "layers.1.feed_forward.experts.w1", "FloatStorage", [2, 64],
-      "layers.1.feed_forward.experts.moe_w_in_eD_F"
+      "missing tensor layers.1.feed_forward.w1.weight_scale"
     ),
     ("01_feed_forward.w1_0", "FloatStorage", [128], "scale of another tensor"),
     ("1_feed_forward.w4_0", "FloatStorage", [128], "scale of another tensor"),
