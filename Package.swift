@@ -43,6 +43,8 @@ let package = Package(
         .embedInCode("architectures/mixtral.tsv"),
         .embedInCode("architectures/mllama.tsv"),
         .embedInCode("architectures/meta-llama.tsv"),
+        .embedInCode("architectures/meta-llama4.tsv"),
+        .embedInCode("architectures/meta-llama4-shards.tsv"),
         .embedInCode("checks/archive-keys.tsv"),
         .embedInCode("checks/archive-tensors.tsv"),
         .embedInCode("mixes/mixes.tsv"),
@@ -52,6 +54,7 @@ let package = Package(
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
         .embedInCode("tokenizers/meta-special-tokens.tsv"),
+        .embedInCode("tokenizers/meta-special-tokens-llama4.tsv"),
         .embedInCode("tokenizers/pre-tokenizers.tsv"),
         .embedInCode("verification/error-bands.tsv"),
         .embedInCode("verification/policies.tsv"),
@@ -66,7 +69,8 @@ let package = Package(
     .target(name: "Tensors", dependencies: ["ByteIO"]),
 
     // Siblings: none of these five imports another.
-    .target(name: "Checkpoints", dependencies: ["Tensors", "StrictJSON", "ByteIO", "CYAML"]),
+    .target(
+      name: "Checkpoints", dependencies: ["Tensors", "StrictJSON", "ByteIO", "Formats", "CYAML"]),
     .target(name: "Architectures", dependencies: ["Tensors", "StrictJSON", "ByteIO", "Formats"]),
     .target(name: "Tokenizers", dependencies: ["Tensors", "StrictJSON", "ByteIO", "Formats"]),
     .target(name: "Quantizers", dependencies: ["Tensors", "CKernels"]),
@@ -104,7 +108,9 @@ let package = Package(
       ]),
     .target(
       name: "Ingot",
-      dependencies: ["Conversion", "Fitting", "Calibration", "Verification", "ReferenceModel", "Formats"]),
+      dependencies: [
+        "Conversion", "Fitting", "Calibration", "Verification", "ReferenceModel", "Formats",
+      ]),
     .executableTarget(
       name: "ingot-cli",
       dependencies: [

@@ -9,6 +9,11 @@ package enum Formats {
   /// Special tokens of Llama 3 and later: `tokenizers/meta-special-tokens.tsv`.
   package static var metaSpecialTokens: [UInt8] { PackageResources.meta_special_tokens_tsv }
 
+  /// Those of Llama 4: `tokenizers/meta-special-tokens-llama4.tsv`.
+  package static var metaSpecialTokensOfLlama4: [UInt8] {
+    PackageResources.meta_special_tokens_llama4_tsv
+  }
+
   /// Shipped gates for each mix: `formats/verification/README.md`.
   package static var verificationPolicies: [UInt8] { PackageResources.policies_tsv }
 
@@ -27,12 +32,16 @@ package enum Formats {
     case "mixtral": PackageResources.mixtral_tsv
     case "mllama": PackageResources.mllama_tsv
     case "meta-llama": PackageResources.meta_llama_tsv
+    case "meta-llama4": PackageResources.meta_llama4_tsv
     default: nil
     }
   }
 
   /// `architectures/experts.tsv`: how checkpoints store experts.
   package static var expertTensors: [UInt8] { PackageResources.experts_tsv }
+
+  /// `architectures/meta-llama4-shards.tsv`: how Meta's shards of a Llama 4 store tensors.
+  package static var metaLlama4Shards: [UInt8] { PackageResources.meta_llama4_shards_tsv }
 
   /// Errors that types explain: `verification/error-bands.tsv`.
   package static var errorBands: [UInt8] { PackageResources.error_bands_tsv }

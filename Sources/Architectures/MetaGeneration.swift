@@ -8,6 +8,8 @@ enum MetaGeneration: String, CaseIterable {
   case llama3 = "Llama 3"
   case llama31 = "Llama 3.1, 3.3"
   case llama32 = "Llama 3.2 1B, 3B"
+  case scout = "Llama 4 Scout"
+  case maverick = "Llama 4 Maverick"
 
   /// Tokens that the model was trained for.
   var contextLength: Int {
@@ -17,23 +19,29 @@ enum MetaGeneration: String, CaseIterable {
     case .codeLlama: 16_384
     case .llama3: 8192
     case .llama31, .llama32: 131_072
+    // Tuned models state more, which their files do not tell from the others.
+    case .scout, .maverick: 262_144
     }
   }
 
   /// Factor of the `llama3` scaling; `nil` without one.
   var scalingFactor: Double? {
     switch self {
-    case .llama1, .llama2, .codeLlama, .llama3: nil
+    case .llama1, .llama2, .codeLlama, .llama3, .maverick: nil
     case .llama31: 8
     case .llama32: 32
+    case .scout: 16
     }
   }
+
+  /// High frequency factor of that scaling; the low one is 1.
+  private var highFrequencyFactor: Double { self == .scout ? 1 : 4 }
 
   /// Base of the rotation where `params.json` has none.
   var defaultTheta: Double {
     switch self {
     case .llama1, .llama2, .codeLlama: 10_000
-    case .llama3, .llama31, .llama32: 500_000
+    case .llama3, .llama31, .llama32, .scout, .maverick: 500_000
     }
   }
 
@@ -42,7 +50,7 @@ enum MetaGeneration: String, CaseIterable {
     let scaling = scalingFactor.map { factor in
       RotaryConfiguration.Scaling.llama3(
         RotaryConfiguration.Llama3Scaling(
-          factor: factor, lowFrequencyFactor: 1, highFrequencyFactor: 4,
+          factor: factor, lowFrequencyFactor: 1, highFrequencyFactor: highFrequencyFactor,
           originalContextLength: 8192))
     }
     return RotaryConfiguration(theta: theta ?? defaultTheta, scaling: scaling ?? .none)
@@ -50,10 +58,12 @@ enum MetaGeneration: String, CaseIterable {
 
   /// Tells the generation from the sizes that `params.json` states.
   init(
-    usesScaledRotation: Bool, theta: Double?, embeddingLength: Int, layerCount: Int,
-    statesHeadCountKV: Bool, epsilon: Double
+    isLlama4: Bool, usesScaledRotation: Bool, theta: Double?, embeddingLength: Int,
+    layerCount: Int, statesHeadCountKV: Bool, epsilon: Double
   ) {
-    if usesScaledRotation {
+    if isLlama4 {
+      self = usesScaledRotation ? .scout : .maverick
+    } else if usesScaledRotation {
       let isSmall = [[2048, 16], [3072, 28]].contains([embeddingLength, layerCount])
       self = isSmall ? .llama32 : .llama31
     } else if let theta, theta >= 1_000_000 {

@@ -12,23 +12,39 @@ package enum MetaParameters {
     "ffn_dim_multiplier", "rope_theta", "use_scaled_rope", "rope_scaling_factor",
     "rope_high_freq_factor", "quantization_args", "lora_args",
   ]
+  /// The same of a Llama 4; its vision tower is left out with a note.
+  package static let usedOfLlama4 = [
+    "moe_args", "ffn_exp", "attention_chunk_size", "nope_layer_interval", "use_qk_norm",
+    "attn_temperature_tuning", "floor_scale", "attn_scale", "vision_args",
+  ]
   /// Settings of a program that runs the model, which no weight depends on.
-  package static let passedOver = ["max_batch_size", "max_seq_len", "model_parallel_size"]
+  package static let passedOver = [
+    "max_batch_size", "max_seq_len", "model_parallel_size", "vision_max_num_chunks",
+  ]
+  /// Sizes of the cross attention of Llama 3.2 Vision; −1 in text models.
+  package static let ofVision = ["vision_chunk_size", "vision_num_cross_attention_layers"]
 
   /// Refuses members that are not known: what they change would be lost in silence.
   ///
   /// - Returns: a note about settings that were passed over.
   /// - Throws: `FormatError` for a member of another name, unless it is null, false or 0.
-  static func check(_ root: ConfigurationReader) throws(FormatError) -> [String] {
+  static func check(_ root: ConfigurationReader, isLlama4: Bool) throws(FormatError) -> [String] {
     var left: [String] = []
+    let used = used + (isLlama4 ? usedOfLlama4 : [])
     for (name, value) in root.object.members where !used.contains(name) {
       if value.isNull || value.bool == false || value.double == 0 { continue }
+      if ofVision.contains(name) {
+        if value.int == -1 { continue }
+        throw root.error(
+          name, .unsupported(found: ConfigurationReader.text(value), allowed: "text models"),
+          advice: "start from the text model")
+      }
       guard passedOver.contains(name) else {
         throw root.error(
           printable(name, limit: 120),
           .unsupported(
             found: "\(ConfigurationReader.text(value)), of which it is not known what it changes",
-            allowed: "the members of Meta's dense text models"),
+            allowed: "the members of Meta's \(isLlama4 ? "Llama 4" : "dense text models")"),
           advice: "if it changes nothing, take it out of the file")
       }
       left.append(name)
@@ -56,12 +72,13 @@ package enum MetaParameters {
       throw root.error(
         "rope_scaling_factor", .outOfRange(found: text(scaling.factor), allowed: "1 or more"))
     }
-    guard scaling.highFrequencyFactor > scaling.lowFrequencyFactor else {
+    // Equal ones leave nothing between, as in Llama 4 Scout.
+    guard scaling.highFrequencyFactor >= scaling.lowFrequencyFactor else {
       throw root.error(
         "rope_high_freq_factor",
         .outOfRange(
           found: text(scaling.highFrequencyFactor),
-          allowed: "above the low factor, \(text(scaling.lowFrequencyFactor))"))
+          allowed: "\(text(scaling.lowFrequencyFactor)), the low factor, or more"))
     }
     rotary.scaling = .llama3(scaling)
     return rotary

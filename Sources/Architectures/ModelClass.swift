@@ -82,8 +82,15 @@ package struct ModelClass: Hashable, Sendable {
     name: "Meta's Llama", architecture: "llama", tensorTable: "meta-llama", modelType: "llama",
     defaultContextLength: 2048)
 
+  /// The same with `moe_args`.
+  static let metaLlama4 = ModelClass(
+    name: "Meta's Llama 4", architecture: "llama4", tensorTable: "meta-llama4",
+    modelType: "llama4_text", defaultContextLength: 262_144)
+
   /// The member that states the number of layers.
-  var layerCountName: String { self == .meta ? "n_layers" : "num_hidden_layers" }
+  var layerCountName: String {
+    self == .meta || self == .metaLlama4 ? "n_layers" : "num_hidden_layers"
+  }
 
   package static func named(_ name: String) -> ModelClass? { all.first { $0.name == name } }
   /// Defaults of a `model_type`; `nil` when none are known.

@@ -34,10 +34,10 @@ extension ModelConfiguration {
         file: file, field: "params", reason: .outOfRange(found: "no object", allowed: "an object"))
     }
     let root = ConfigurationReader(file: file, object: object)
-    try Self.refuseUnsupportedMeta(root)
-    notes += try MetaParameters.check(root)
+    let isLlama4 = root["moe_args"] != nil
+    notes += try MetaParameters.check(root, isLlama4: isLlama4)
     self.file = file
-    modelClass = .meta
+    modelClass = isLlama4 ? .metaLlama4 : .meta
     layerCount = try root.requiredCount("n_layers", in: Self.layerCounts)
     embeddingLength = try root.requiredCount("dim", in: Self.lengths)
     headCount = try root.requiredCount("n_heads", in: Self.lengths)
@@ -69,7 +69,8 @@ extension ModelConfiguration {
 
     let theta = try root.positive("rope_theta")
     let generation = MetaGeneration(
-      usesScaledRotation: try root.flag("use_scaled_rope") ?? false, theta: theta,
+      isLlama4: isLlama4, usesScaledRotation: try root.flag("use_scaled_rope") ?? false,
+      theta: theta,
       embeddingLength: embeddingLength, layerCount: layerCount,
       statesHeadCountKV: statedKV != nil, epsilon: epsilon)
     rotary = try MetaParameters.scaling(root, of: generation.rotary(theta: theta))
@@ -77,7 +78,13 @@ extension ModelConfiguration {
 
     vocabularySize = try Self.vocabularySize(root, tensors, embeddingLength: embeddingLength)
     tiesEmbeddings = !tensors.contains { $0.name == "output.weight" }
-    feedForwardLength = try Self.feedForwardLength(root, embeddingLength)
+    feedForwardLength = try MetaFeedForward(root).denseLength(embeddingLength)
+    if isLlama4 {
+      experts = try ExpertConfiguration(
+        meta: root, embeddingLength: embeddingLength, layerCount: layerCount)
+      chunkedAttention = try ChunkedAttention(
+        meta: root, layerCount: layerCount, companion: companion?.chunkedAttention, notes: &notes)
+    }
     try checkFeedForward(root, tensors)
 
     if let companion {
@@ -94,25 +101,6 @@ extension ModelConfiguration {
         text += ", with rotation scaled by \(MetaParameters.text(factor)) from 8192"
       }
       notes.append(text)
-    }
-  }
-
-  /// Members of models that are more than a dense Llama.
-  ///
-  /// How the weights of one are quantized is the business of whoever reads them.
-  private static func refuseUnsupportedMeta(_ root: ConfigurationReader) throws(FormatError) {
-    for name in ["moe", "moe_args", "vision_model"]
-    where root[name] != nil {
-      throw root.error(
-        name,
-        .unsupported(
-          found: ConfigurationReader.text(root[name] ?? .null),
-          allowed: "none: dense text models"))
-    }
-    for name in ["vision_chunk_size", "vision_num_cross_attention_layers"] {
-      guard let value = root[name], value.int ?? 1 > 0 else { continue }
-      throw root.error(
-        name, .unsupported(found: ConfigurationReader.text(value), allowed: "text models"))
     }
   }
 
@@ -146,39 +134,33 @@ extension ModelConfiguration {
     return rows
   }
 
-  /// Meta's rule: two thirds of four times the width, stretched, up to the next multiple.
-  private static func feedForwardLength(
-    _ root: ConfigurationReader, _ embeddingLength: Int
-  ) throws(FormatError) -> Int {
-    let multiple = try root.count("multiple_of", in: lengths) ?? 256
-    var length = 4 * embeddingLength * 2 / 3
-    if let multiplier = try root.positive("ffn_dim_multiplier") {
-      let stretched = (multiplier * Double(length)).rounded(.towardZero)
-      guard stretched >= 1, stretched <= Double(lengths.upperBound) else {
-        throw root.error(
-          "ffn_dim_multiplier",
-          .outOfRange(
-            found: "\(multiplier)",
-            allowed: "a feed-forward length of 1 to \(lengths.upperBound)"))
-      }
-      length = Int(stretched)
-    }
-    return (length + multiple - 1) / multiple * multiple
-  }
-
+  /// The lengths that the rule gives have to be those of the first layers' tensors.
   private func checkFeedForward(
     _ root: ConfigurationReader, _ tensors: [TensorDescriptor]
   ) throws(FormatError) {
-    let name = "layers.0.feed_forward.w1.weight"
+    let dense = (0..<layerCount).first { experts?.areIn(layer: $0) != true }
+    let mixed = (0..<layerCount).first { experts?.areIn(layer: $0) == true }
+    try checkFeedForward(
+      root, tensors, "layers.\(dense ?? 0).feed_forward.w1.weight", feedForwardLength)
+    if let experts {
+      try checkFeedForward(
+        root, tensors, "layers.\(mixed ?? 0).feed_forward.shared_expert.w1.weight",
+        experts.feedForwardLength)
+    }
+  }
+
+  private func checkFeedForward(
+    _ root: ConfigurationReader, _ tensors: [TensorDescriptor], _ name: String, _ length: Int
+  ) throws(FormatError) {
     guard let gate = tensors.first(where: { $0.name == ExactString(name) }),
-      let rows = gate.shape.dimensions.first, rows != feedForwardLength
+      let rows = gate.shape.dimensions.first, rows != length
     else { return }
     throw root.error(
       "multiple_of",
       .inconsistent(
         "dim, multiple_of and ffn_dim_multiplier give a feed-forward length of "
-          + "\(feedForwardLength), but \(name) has \(rows) rows"),
-      advice: MetaParameters.shardAdvice(found: rows, wanted: feedForwardLength, tensors))
+          + "\(length), but \(name) has \(rows) rows"),
+      advice: MetaParameters.shardAdvice(found: rows, wanted: length, tensors))
   }
 
   /// A `config.json` beside Meta's files has to be of the same model.
@@ -186,13 +168,26 @@ extension ModelConfiguration {
     let pairs: [(String, String, String)] = [
       ("num_hidden_layers", "\(other.layerCount)", "\(layerCount)"),
       ("hidden_size", "\(other.embeddingLength)", "\(embeddingLength)"),
-      ("intermediate_size", "\(other.feedForwardLength)", "\(feedForwardLength)"),
+      (
+        experts == nil ? "intermediate_size" : "intermediate_size_mlp",
+        "\(other.feedForwardLength)", "\(feedForwardLength)"
+      ),
       ("num_attention_heads", "\(other.headCount)", "\(headCount)"),
       ("num_key_value_heads", "\(other.headCountKV)", "\(headCountKV)"),
       ("head_dim", "\(other.headDimension)", "\(headDimension)"),
       ("vocab_size", "\(other.vocabularySize)", "\(vocabularySize)"),
       ("rms_norm_eps", "\(other.rmsEpsilon ?? 0)", "\(rmsEpsilon ?? 0)"),
       ("rope_theta", "\(other.rotary.theta ?? 0)", "\(rotary.theta ?? 0)"),
+      ("num_local_experts", "\(other.experts?.count ?? 0)", "\(experts?.count ?? 0)"),
+      ("num_experts_per_tok", "\(other.experts?.usedCount ?? 0)", "\(experts?.usedCount ?? 0)"),
+      (
+        "intermediate_size", "\(other.experts?.feedForwardLength ?? 0)",
+        "\(experts?.feedForwardLength ?? 0)"
+      ),
+      (
+        "interleave_moe_layer_step", "\(other.experts?.layerStep ?? 0)",
+        "\(experts?.layerStep ?? 0)"
+      ),
     ]
     for (name, found, expected) in pairs where found != expected {
       throw FormatError(

@@ -43,7 +43,8 @@ package struct CandidateTypes: Hashable, Sendable {
 
   /// Types to probe with.
   package init(probeNames: [String]) throws(OptionError) {
-    types = try probeNames.isEmpty ? [Self.probe, .q8_0] : Self.types(probeNames, option: "--probe")
+    types =
+      try probeNames.isEmpty ? [Self.probe, .q8_0] : Self.types(probeNames, option: "--probe")
   }
 
   private static func types(_ names: [String], option: String) throws(OptionError) -> [TensorType] {

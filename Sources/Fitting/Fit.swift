@@ -72,14 +72,12 @@ public struct Fit: Sendable {
     for index in free {
       let tensor = plan.tensors[index]
       let stack = SplitExperts.stack(of: tensor.name)
-      let weight = HarmPrior.weight(of: tensor.name)
       var choices: [AllocationChoice] = []
       var list: [TensorType] = []
       for type in candidates[index] ?? [] {
         guard let byteCount = type.byteCount(weightCount: tensor.elementCount),
           let harm = measurements.harm(
-            stack?.name ?? tensor.name, expert: stack?.expert, type: type,
-            unmeasuredWeight: weight)
+            stack?.name ?? tensor.name, expert: stack?.expert, type: type)
         else { continue }
         choices.append(AllocationChoice(byteCount: size(byteCount), harm: harm))
         list.append(type)
@@ -115,10 +113,4 @@ public struct Fit: Sendable {
     gap = allocation.gap
     unitCount = units.count
   }
-}
-
-/// What an error of the size of the weights themselves costs where no text was read, by what a
-/// tensor does.
-enum HarmPrior {
-  static func weight(of name: ExactString) -> Double { 1 }
 }

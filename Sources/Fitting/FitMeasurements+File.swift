@@ -19,7 +19,9 @@ extension FitMeasurements {
 
   /// Reads a file, if there is one.
   ///
-  /// - Parameter run: everything that the figures depend on, a line each.
+  /// - Parameters:
+  ///   - path: where it would be.
+  ///   - run: everything that the figures depend on, a line each.
   /// - Throws: `FormatError` when it is damaged or of another run.
   package init?(_ path: String, run: [String]) throws(FormatError) {
     let json: JSONValue
@@ -50,7 +52,9 @@ extension FitMeasurements {
             "is of another run: it had '\(printable($0.0, limit: 120))', this one has '\($0.1)'"
           } ?? "is of another run"))
     }
-    guard let tensors = json["tensors"]?.object else { throw fail("tensors", .missing("an object")) }
+    guard let tensors = json["tensors"]?.object else {
+      throw fail("tensors", .missing("an object"))
+    }
     self.init()
     for (name, value) in tensors.members {
       let field = "tensors.\(printable(name, limit: 120))"

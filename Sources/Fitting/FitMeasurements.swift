@@ -35,10 +35,13 @@ package struct FitMeasurements: Sendable {
   /// divergence of its other types and of its experts.
   ///
   /// - Parameters:
+  ///   - name: of the tensor, or of the stack.
   ///   - expert: of a stack; `nil` for all of it.
-  ///   - weight: what an error of the size of the weights themselves costs, where no text was read.
+  ///   - type: one whose error was measured.
+  /// - Returns: `nil` where it was not. Where no text was read, the error as a part of the weights'
+  ///   own sum, which takes all tensors for equally important.
   package func harm(
-    _ name: ExactString, expert: Int?, type: TensorType, unmeasuredWeight weight: Double
+    _ name: ExactString, expert: Int?, type: TensorType
   ) -> Double? {
     guard let errors = errors[name], let all = errors.error(type), let each = errors.errors[type]
     else { return nil }
@@ -52,6 +55,6 @@ package struct FitMeasurements: Sendable {
       }.min { ($0.distance, $0.scale) < ($1.distance, $1.scale) }
       if let nearest { return error * nearest.scale }
     }
-    return errors.signal > 0 ? error / errors.signal * weight : 0
+    return errors.signal > 0 ? error / errors.signal : 0
   }
 }

@@ -198,7 +198,8 @@ package struct TypeErrorMeasurement: Sendable {
     private func requantize(
       _ type: TensorType, rowCount: Int, columns: Int, _ importance: ArraySlice<Float>?
     ) {
-      guard let weights = UnsafePointer(reader.weights.baseAddress), let target = blocks.baseAddress,
+      guard let weights = UnsafePointer(reader.weights.baseAddress),
+        let target = blocks.baseAddress,
         let result = restored.baseAddress
       else { return }
       func quantize(_ row: UnsafePointer<Float>?) {

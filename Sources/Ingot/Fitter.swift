@@ -57,7 +57,12 @@ public struct Fitter: Sendable {
   /// Opens the input and the text.
   ///
   /// - Parameters:
+  ///   - checkpoint: directory or file.
+  ///   - output: path of the archive that is planned for; nothing is written there.
   ///   - recipe: options that apply besides; tensors that these give a type keep it.
+  ///   - options: the size, and what to choose by.
+  ///   - memoryLimit: most resident bytes.
+  ///   - threadCount: workers.
   /// - Throws: `FormatError` about an input, `UsageError`.
   public init(
     checkpoint: String, output: String, recipe: Recipe, _ options: FitOptions,

@@ -18,7 +18,8 @@ func makePlan(
   return (
     plan,
     PlannedInputs(
-      source: opened.source, importance: [:], expertCounts: [:], allowsNonFinite: recipe.allowsNonFinite,
+      source: opened.source, importance: [:], expertCounts: [:],
+      allowsNonFinite: recipe.allowsNonFinite,
       files: files, metadata: tower.metadata)
   )
 }

@@ -72,7 +72,9 @@ struct PlanBuilder {
   init(model: InputModel, recipe: Recipe, output: String, version: String) throws {
     self.model = model
     // What a recipe that was read says of another model is found below.
-    if recipe.expertStorage == .split { try self.model.splitExperts(isAsked: recipe.typesFile == nil) }
+    if recipe.expertStorage == .split {
+      try self.model.splitExperts(isAsked: recipe.typesFile == nil)
+    }
     self.recipe = recipe
     self.output = output
     self.version = version

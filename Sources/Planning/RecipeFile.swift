@@ -48,7 +48,9 @@ package struct RecipeFile: Hashable, Sendable {
     guard let experts = json["experts"]?.string.flatMap(ExpertStorage.init) else {
       throw fail("experts", .missing("\"stacked\" or \"split\""))
     }
-    guard let tensors = json["tensors"]?.object else { throw fail("tensors", .missing("an object")) }
+    guard let tensors = json["tensors"]?.object else {
+      throw fail("tensors", .missing("an object"))
+    }
     var types: [ExactString: TensorType] = [:]
     for (name, value) in tensors.members {
       guard let type = value.string.flatMap(OutputType.init(name:))?.type else {
@@ -59,7 +61,8 @@ package struct RecipeFile: Hashable, Sendable {
       }
       types[ExactString(name)] = type
     }
-    self.init(title: json["title"]?.string ?? OutputFile.name(of: path), experts: experts, types: types)
+    self.init(
+      title: json["title"]?.string ?? OutputFile.name(of: path), experts: experts, types: types)
   }
 
   /// The types of an archive's matrices.

@@ -18,7 +18,11 @@ struct TokenizerAssembly {
 
   mutating func run() throws(FormatError) -> TokenizerMetadata {
     if options.architecture == "llama4" {
-      try readByteLevel(try openTokenizerFile(orSay: "tokenizer.json"))
+      if let model = try directory.openTokenizerModel(), try RankedTokens.isOne(model) {
+        try readRanked(model)
+      } else {
+        try readByteLevel(try openTokenizerFile(orSay: "tokenizer.json"))
+      }
     } else {
       try readLlama()
     }
@@ -78,7 +82,7 @@ struct TokenizerAssembly {
       ranked, directory: directory, declaredCount: declaredCount, notes: &result.notes)
     write(
       vocabulary, model: "gpt2",
-      preTokenizer: options.preTokenizer ?? RankedTokens.preTokenizer)
+      preTokenizer: options.preTokenizer ?? MetaRelease(directory).preTokenizer)
     result.entries["tokenizer.ggml.merges"] = .array(.string(ranked.pairs().merges))
     var special = try specialTokens(nil, count: result.tokenCount)
     special.setMetaDefaults(vocabulary, isByteLevel: true)

@@ -114,7 +114,26 @@ struct TokenizerDirectory {
         source, "vocab_size",
         .outOfRange(found: "\(count)", allowed: "1 to \(Vocabulary.countLimit)"))
     }
+    if given == nil, let count { try checkPadding(count, source) }
     return count
+  }
+
+  /// Refuses a count that nothing but its number stands for: each token up to it is made.
+  private func checkPadding(_ count: Int, _ source: String) throws(FormatError) {
+    guard count > Vocabulary.paddingLimit else { return }
+    var byteCount: UInt64 = 0
+    for name in ["tokenizer.model", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"]
+    {
+      byteCount += try open(name)?.byteCount ?? 0
+    }
+    let limit = UInt64(Vocabulary.paddingLimit) + byteCount
+    guard UInt64(count) <= limit else {
+      throw error(
+        source, "vocab_size",
+        .outOfRange(
+          found: "\(count)",
+          allowed: "at most \(limit), as the tokenizer has \(byteCount) bytes"))
+    }
   }
 
   /// An error about a member of one of the small files.

@@ -20,6 +20,10 @@ struct Vocabulary {
 
   /// Largest vocabulary that is read; the largest published one has about 262,000 tokens.
   static let countLimit = 1 << 21
+  /// Ids without a token that files may make us pad, beyond one for each of their bytes or tokens.
+  ///
+  /// Rows of an embedding, which a caller gives as a count, need no such bound.
+  static let paddingLimit = 1 << 16
   /// Longest token that is read, in bytes of UTF-8.
   static let tokenByteLimit = 1 << 16
 

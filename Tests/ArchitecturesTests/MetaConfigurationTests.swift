@@ -96,6 +96,11 @@ func feedForwardLengthsAreThoseOfTheReleases(
     "Llama 3.2 1B, 3B": [
       "use_scaled_rope": "true", "dim": "2048", "n_layers": "16", "n_heads": "32",
     ],
+    "Llama 4 Scout": [
+      "use_scaled_rope": "true", "moe_args": #"{"num_experts":4}"#, "ffn_exp": "4",
+      "rope_theta": "",
+    ],
+    "Llama 4 Maverick": ["moe_args": #"{"num_experts":4}"#, "ffn_exp": "4", "rope_theta": ""],
   ]
   #expect(rows.count == examples.count)
   for row in rows {
@@ -106,13 +111,13 @@ func feedForwardLengthsAreThoseOfTheReleases(
     let configuration = try Parameters.parse(
       changes, tensors: Parameters.tensors(width: width, feedForward: feedForward))
     #expect("\(configuration.contextLength)" == row["context"], "\(name)")
-    #expect(configuration.notes.first?.contains(name) == true)
+    #expect(configuration.notes.contains { $0.contains(name) })
     var factor = "none"
     if case .llama3(let scaling) = configuration.rotary.scaling {
       factor = "\(Int(scaling.factor))"
       #expect(scaling.originalContextLength == 8192)
       #expect(scaling.lowFrequencyFactor == 1)
-      #expect(scaling.highFrequencyFactor == 4)
+      #expect(scaling.highFrequencyFactor == (name == "Llama 4 Scout" ? 1 : 4))
     }
     #expect(factor == row["factor"], "\(name)")
     if changes["rope_theta"] == "" {
@@ -160,6 +165,8 @@ func feedForwardLengthsAreThoseOfTheReleases(
   ("moe_args", "{}"), ("vision_chunk_size", "560"), ("head_dim", "32"),
   ("sliding_window", "4096"), ("use_qk_norm", "true"), ("hidden_dim", "192"),
   ("rope_scaling_factor", "8"), ("rope_high_freq_factor", "4"), ("unheard_of", "\"x\""),
+  ("moe", "{\"num_experts\": 8}"), ("vision_args", "{}"), ("attention_chunk_size", "8192"),
+  ("vision_chunk_size", "-2"), ("vision_num_cross_attention_layers", "8"),
 ])
 func refusesParametersThatContradictOrMean(_ member: String, _ value: String) throws {
   let error = #expect(throws: FormatError.self) { try Parameters.parse([member: value]) }
@@ -177,9 +184,15 @@ func refusesParametersThatContradictOrMean(_ member: String, _ value: String) th
       (row["member of `params.json`"] ?? "").split(separator: "`").map(String.init)
         .filter { !$0.contains(",") && !$0.contains(" ") }
     })
-  for name in MetaParameters.used + MetaParameters.passedOver {
-    #expect(names.contains(name), "\(name)")
-  }
+  let known =
+    MetaParameters.used + MetaParameters.usedOfLlama4 + MetaParameters.passedOver
+    + MetaParameters.ofVision
+  for name in known { #expect(names.contains(name), "\(name)") }
+  let experts = try MarkdownTable(
+    page: "meta-native.md", columns: ["member of `moe_args`", "allowed"])
+  #expect(
+    experts.rows.compactMap { $0["member of `moe_args`"] }
+      == ExpertConfiguration.metaMembers.map { "`\($0)`" })
 }
 
 @Test func statedScalingTakesThePlaceOfTheGenerations() throws {
@@ -191,19 +204,47 @@ func refusesParametersThatContradictOrMean(_ member: String, _ value: String) th
     return
   }
   #expect(scaling.factor == 16 && scaling.highFrequencyFactor == 2.5)
-  for wrong in [["rope_scaling_factor": "0.5"], ["rope_high_freq_factor": "1"]] {
+  for wrong in [["rope_scaling_factor": "0.5"], ["rope_high_freq_factor": "0.5"]] {
     #expect(throws: FormatError.self) { try Parameters.parse(changes.merging(wrong) { $1 }) }
   }
 }
 
 @Test func settingsThatNoWeightDependsOnArePassedOver() throws {
   let plain = try Parameters.parse()
-  let quiet = try Parameters.parse(["moe": "null", "use_qk_norm": "false", "head_dim": "16"])
+  let quiet = try Parameters.parse([
+    "moe": "null", "moe_args": "null", "use_qk_norm": "false", "head_dim": "16",
+    "vision_chunk_size": "-1", "vision_num_cross_attention_layers": "-1",
+  ])
   #expect(quiet.notes == plain.notes)
   let configuration = try Parameters.parse(["max_seq_len": "4096", "max_batch_size": "32"])
   #expect(configuration.contextLength == plain.contextLength)
   #expect(configuration.notes.count == plain.notes.count + 1)
   #expect(configuration.notes.contains { $0.contains("max_batch_size, max_seq_len") })
+}
+
+/// Sizes of the two releases, as their published configurations have them.
+@Test(arguments: [(true, 48, 16, 1), (false, 48, 128, 2)])
+func sizesOfLlama4AreThoseOfTheReleases(
+  _ isScout: Bool, _ layerCount: Int, _ expertCount: Int, _ step: Int
+) throws {
+  let configuration = try Parameters.parse(
+    [
+      "dim": "5120", "n_layers": "\(layerCount)", "n_heads": "40", "n_kv_heads": "8",
+      "multiple_of": "2048", "ffn_dim_multiplier": "1.2", "ffn_exp": "4.0", "vocab_size": "202048",
+      "use_scaled_rope": "\(isScout)", "use_qk_norm": "\(isScout)", "nope_layer_interval": "4",
+      "attention_chunk_size": "8192", "vision_args": "{}",
+      "moe_args":
+        #"{"num_experts":\#(expertCount),"top_k":1,"interleave_moe_layer_step":\#(step)}"#,
+    ], tensors: Parameters.tensors(vocabulary: 202_048, width: 5120, feedForward: 16_384))
+  #expect(configuration.modelClass.architecture == "llama4")
+  #expect(configuration.feedForwardLength == 16_384)
+  let experts = try #require(configuration.experts)
+  #expect(experts.feedForwardLength == 8192 && experts.count == expertCount)
+  #expect(experts.usedCount == 1 && experts.layerStep == step)
+  #expect(configuration.headDimension == 128 && configuration.headCountKV == 8)
+  // llama.cpp computes this, so that nothing has to be said.
+  #expect(try configuration.nonstockMetadata(isAllowed: false).keys.isEmpty)
+  #expect(configuration.notes.contains { $0.contains("attn_temperature_tuning") })
 }
 
 /// Tensors joined from `shardCount` files, of which keys come from fewer.

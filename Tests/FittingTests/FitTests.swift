@@ -47,7 +47,8 @@ func archiveHasTheSize(_ target: UInt64) throws {
       options.types = ["q2_k", "Q4_K", "Q6_K", "Q8_0"]
     }.fit
   }
-  #expect(zip(harms, harms.dropFirst()).allSatisfy { $0.expectedDivergence > $1.expectedDivergence })
+  #expect(
+    zip(harms, harms.dropFirst()).allSatisfy { $0.expectedDivergence > $1.expectedDivergence })
   #expect(
     harms.allSatisfy { Set($0.types.values).isSubset(of: [.q2_K, .q4_K, .q6_K, .q8_0]) })
   let limited = try fit(.bitsPerWeight(5)) { options, _ in

@@ -70,7 +70,8 @@ private func probed(
       checkpoint, [ExactString(probe.role.archiveName): probe.type], importance: imatrix,
       folder: folder.path, context: 64, chunks: 6)
     let value = try #require(found[probe])
-    #expect(expected > 0 && abs(value - expected) <= 1e-3 * expected, "\(probe) \(value) \(expected)")
+    #expect(
+      expected > 0 && abs(value - expected) <= 1e-3 * expected, "\(probe) \(value) \(expected)")
   }
 }
 
@@ -85,7 +86,8 @@ func probesOfExpertsEqualArchives(_ name: String) throws {
       checkpoint.path, [ExactString(probe.role.archiveName): .q4_0], importance: nil,
       folder: checkpoint.folder.path, context: 32, chunks: 3)
     let value = try #require(found[probe])
-    #expect(expected > 0 && abs(value - expected) <= 1e-3 * expected, "\(probe) \(value) \(expected)")
+    #expect(
+      expected > 0 && abs(value - expected) <= 1e-3 * expected, "\(probe) \(value) \(expected)")
   }
 }
 

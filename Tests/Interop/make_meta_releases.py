@@ -4,11 +4,12 @@
 
 needs torch. Key names, shapes and arithmetic are those that Meta's loaders show (llama-models,
 models/llama3/quantization/loader.py and models/quantize_impls.py; llama-stack, quantize_checkpoint.py and
-hadamard_utils.py): `X.weight * scale` by rows for FP8, `(code - zero) * scale` by groups plus
+hadamard_utils.py; models/llama4/scripts/quantize.py): `X.weight * scale` by rows for FP8, `(code - zero) * scale` by groups plus
 `lora_scale * B(A(x))` for INT4, and for SpinQuant a Hadamard transform of the inputs of w2. The weights are
 checked here against running the layers that way. expected.tsv has the CRC-32 of each tensor's bytes.
 """
 
+import io
 import json
 import sys
 import zlib
@@ -146,10 +147,107 @@ def make_int4(kind, vocabulary, lora, rotated):
     expect(kind, expected)
 
 
+def make_llama4(kind, isfp8, shards=2):
+    """Names and layouts of models/llama4; the second of each two layers has experts, the first is dense."""
+    dim, experts, width, dense, heads, key_heads, size, vocabulary, layers = 16, 4, 8, 24, 4, 2, 4, 12, 4
+    path = folder(
+        kind,
+        {
+            "dim": dim, "n_layers": layers, "n_heads": heads, "n_kv_heads": key_heads, "multiple_of": 8,
+            "ffn_dim_multiplier": 0.55, "ffn_exp": 4.0, "norm_eps": 1e-5, "rope_theta": 500000.0,
+            "use_scaled_rope": True, "nope_layer_interval": 4, "attention_chunk_size": 8192, "use_qk_norm": True,
+            "moe_args": {"num_experts": experts, "capacity_factor": 2.0, "interleave_moe_layer_step": 2, "top_k": 1},
+            "vision_args": {"dim": 8},
+        },
+    )
+    parts = [dict() for _ in range(shards)]
+    scales = [dict() for _ in range(shards)]
+    joined = {}
+
+    def bf16(*shape):
+        return normal(*shape, dtype=torch.bfloat16)
+
+    def put(name, pieces):
+        for part, piece in zip(parts, pieces):
+            part[name] = piece.contiguous().clone()
+
+    def divide(name, tensor, dimension, stored=None):
+        joined[name] = tensor
+        put(stored or name, tensor.chunk(shards, dimension))
+
+    def copy(name, tensor, stored=None, here=None):
+        joined[name] = tensor if here is None else here
+        put(stored or name, [tensor] * shards)
+
+    divide("tok_embeddings.weight", bf16(vocabulary, dim), 0)
+    divide("output.weight", bf16(vocabulary, dim), 0)
+    copy("norm.weight", bf16(dim) + 1)
+    put("rope.freqs", [bf16(size // 2)] * shards)
+    joined["rope.freqs"] = parts[0]["rope.freqs"]
+    put("vision_embeddings.vision_encoder.conv1._linear.weight", [bf16(4, 6) for _ in parts])
+    put("vision_embeddings.vision_encoder.transformer.resblocks.0.attn.wq.bias", [bf16(4) for _ in parts])
+    put("vision_projection.weight", [bf16(8, 8) for _ in parts])
+    for layer in range(layers):
+        start = f"layers.{layer}."
+        attention, forward = start + "attention.", start + "feed_forward."
+        matrices = [bf16(count * size, dim) for count in (heads, key_heads, key_heads)]
+        for name, matrix in zip("qkv", matrices):
+            joined[f"{attention}w{name}.weight"] = matrix
+        put(attention + "wqkv.weight", [torch.cat(p) for p in zip(*[m.chunk(shards) for m in matrices])])
+        divide(attention + "wo.weight", bf16(dim, heads * size), 1)
+        copy(start + "attention_norm.weight", bf16(dim) + 1, attention + "wqkv.layer_norm_weight")
+        for part in parts:
+            part[attention + "wqkv._extra_state"] = io.BytesIO(b"state")
+            part[attention + "wo._extra_state"] = io.BytesIO()
+        if layer % 2 == 0:
+            copy(start + "ffn_norm.weight", bf16(dim) + 1, forward + "mlp.layer_norm_weight")
+            gate, up = bf16(dense, dim), bf16(dense, dim)
+            joined |= {forward + "w1.weight": gate, forward + "w3.weight": up}
+            put(forward + "mlp.fc1_weight", [torch.cat(p) for p in zip(gate.chunk(shards), up.chunk(shards))])
+            divide(forward + "w2.weight", bf16(dim, dense), 1, forward + "mlp.fc2_weight")
+            continue
+        copy(start + "ffn_norm.weight", bf16(dim) + 1, forward + "norm.weight")
+        router = bf16(dim, experts)
+        copy(forward + "router.weight", router, forward + "router_DE", router.T)
+        put(forward + "global_gate_stats_3E", [normal(3, experts)] * shards)
+        put(forward + "expert_activation_DE", [normal(4, experts)] * shards)
+        for key, stored, shape, dimension in [
+            ("w1", "w_in_shared_FD", (width, dim), 0), ("w3", "w_swiglu_FD", (width, dim), 0),
+            ("w2", "w_out_shared_DF", (dim, width), 1),
+        ]:
+            divide(f"{forward}shared_expert.{key}.weight", bf16(*shape), dimension, f"{forward}{stored}.weight")
+        for key, stored, shape, dimension in [
+            ("w1", "moe_w_in_eD_F", (experts, dim, width), 2), ("w3", "moe_w_swiglu_eD_F", (experts, dim, width), 2),
+            ("w2", "moe_w_out_eF_D", (experts, width, dim), 1),
+        ]:
+            whole = bf16(*shape)
+            pieces = list(whole.chunk(shards, dimension))
+            # All layers but the first and the last.
+            if isfp8 and 0 < layer < layers - 1:
+                weights = []
+                for rank, piece in enumerate(pieces):
+                    turned = piece.float().transpose(1, 2)
+                    scale = turned.abs().amax(dim=2) / 448
+                    codes = (turned / scale[:, :, None]).to(torch.float8_e4m3fn)
+                    scales[rank][f"{forward}experts.{key}"] = scale
+                    pieces[rank] = codes.view(torch.uint8).transpose(1, 2).contiguous().view(torch.float8_e4m3fn)
+                    weights.append((codes.float() * scale[:, :, None]).transpose(1, 2))
+                whole = torch.cat(weights, dim=dimension)
+            joined[f"{forward}experts.{key}"] = whole
+            put(f"{forward}experts.{stored}", [piece.reshape(-1, piece.shape[-1]) for piece in pieces])
+    for rank in range(shards):
+        torch.save(parts[rank], path / f"consolidated.{rank:02}.pth")
+        if isfp8:
+            torch.save(scales[rank], path / f"fp8_scales_{rank}.pt")
+    expect(kind, joined)
+
+
 make_fp8(64)
 make_int4("qlora", 64, lora=True, rotated=False)
 # With the vocabulary of models/llama3-meta, to be converted as a whole.
 make_int4("spinquant", 2048, lora=False, rotated=True)
 make_int4("spinquant-lora", 64, lora=True, rotated=True)
+make_llama4("llama4", isfp8=False)
+make_llama4("llama4-fp8", isfp8=True)
 lines.append(f"# origin: torch {torch.__version__}, the definitions of Meta's loaders")
 (out / "expected.tsv").write_text("\n".join(lines) + "\n")

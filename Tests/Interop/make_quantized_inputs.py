@@ -1,8 +1,8 @@
 """Makes Fixtures/golden/quantized-inputs with the libraries that define each format.
 
-    python make_quantized_inputs.py OUT --bitsandbytes DIR --autoawq DIR --gptqmodel DIR --modelopt DIR
+    python make_quantized_inputs.py OUT --bitsandbytes DIR --autoawq DIR --gptqmodel DIR --modelopt DIR --autoround DIR
 
-needs torch, safetensors, transformers and compressed-tensors; the other four are unpacked
+needs torch, safetensors, transformers and compressed-tensors; the other five are unpacked
 distributions from the package index (nothing is installed or built). Each case is one file: the tensors of a
 release, the tensors `expected:NAME` that the library makes of them, and in the metadata the configuration and
 which function of which version made them.
@@ -14,13 +14,14 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from safetensors.torch import save_file
 
 parser = argparse.ArgumentParser()
 parser.add_argument("out", type=Path)
-for library in ["bitsandbytes", "autoawq", "gptqmodel", "modelopt"]:
+for library in ["bitsandbytes", "autoawq", "gptqmodel", "modelopt", "autoround"]:
     parser.add_argument(f"--{library}", type=Path, required=True)
 options = parser.parse_args()
 options.out.mkdir(parents=True, exist_ok=True)
@@ -281,6 +282,54 @@ def make_awq():
               {"a.qweight": words, "a.qzeros": zeros, "a.scales": scales}, {"a.weight": dense.t()})
 
 
+# ---------------------------------------------------------------- auto-round
+
+
+def make_auto_round():
+    """Weights packed and run by the library: multiplied by the identity they come out as they are."""
+    sys.path.insert(0, str(options.autoround))
+    # The package's own start needs much that packing does not.
+    package, utilities = ModuleType("auto_round"), ModuleType("auto_round.utils")
+    package.__path__ = [str(options.autoround / "auto_round")]
+    utilities.__path__ = [str(options.autoround / "auto_round/utils")]
+    utilities.get_packing_device = lambda device=None: "cpu"
+    sys.modules |= {"auto_round": package, "auto_round.utils": utilities}
+    from auto_round_extension.torch.qlinear_torch_zp import QuantLinear
+
+    spec = importlib.util.spec_from_file_location(
+        "awq_utils", options.autoround / "auto_round/export/export_to_awq/utils.py")
+    awq = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(awq)
+    linear = torch.nn.Linear(96, 32, bias=False)
+    fixed = {"quant_method": "auto-round", "data_type": "int", "iters": 200, "autoround_version": "0.16.1",
+             "block_name_to_quantize": "model.layers", "extra_config": {"lm_head": {"bits": 16, "data_type": "float"}}}
+
+    def grid(bits, size, symmetric):
+        linear.weight.data = normal(32, 96)
+        groups = linear.weight.data.reshape(32, 96 // size, size)
+        scale = ((groups.amax(2) - groups.amin(2)).clamp(min=1e-6) / (2**bits - 1)).half().float()
+        zero = torch.round(-groups.amin(2) / scale).clamp(1, 2**bits - 1)
+        return scale, float(2 ** (bits - 1)) if symmetric else zero
+
+    for bits, symmetric in [(2, False), (4, True), (4, False), (8, True)]:
+        scale, zero = grid(bits, 32, symmetric)
+        layer = QuantLinear(bits, 32, 96, 32, False)
+        layer.pack(linear, scale, zero)
+        dense = layer(torch.eye(96, dtype=torch.float16))
+        configuration = fixed | {"bits": bits, "group_size": 32, "sym": symmetric, "packing_format": "auto_round:auto_gptq"}
+        name = f"auto-round-gptq-{bits}" + ("" if symmetric else "-asymmetric")
+        write(name, configuration, f"{options.autoround.name}: qlinear_torch_zp.QuantLinear, of the identity",
+              {"a.qweight": layer.qweight, "a.qzeros": layer.qzeros, "a.scales": layer.scales}, {"a.weight": dense.t()})
+    scale, zero = grid(4, 32, False)
+    layer = awq.WQLinear_GEMM.from_linear(
+        linear=linear, w_bit=4, group_size=32, scales=scale.t().contiguous(), zeros=zero.t().contiguous())
+    dense = awq.dequantize_gemm(layer.qweight, layer.qzeros, layer.scales, 4, 32)
+    write("auto-round-awq",
+          fixed | {"bits": 4, "group_size": 32, "sym": False, "packing_format": "auto_round:auto_awq"},
+          f"{options.autoround.name}: WQLinear_GEMM, dequantize_gemm",
+          {"a.qweight": layer.qweight, "a.qzeros": layer.qzeros, "a.scales": layer.scales}, {"a.weight": dense.t()})
+
+
 # ---------------------------------------------------------------- bitsandbytes
 
 
@@ -361,5 +410,5 @@ def make_fp4():
           {"a.weight": dense, "b.weight": eight.float() * 0.0123})
 
 
-for make in [make_fp8, make_compressed_tensors, make_gptq, make_awq, make_bitsandbytes, make_fp4]:
+for make in [make_fp8, make_compressed_tensors, make_gptq, make_awq, make_bitsandbytes, make_fp4, make_auto_round]:
     make()

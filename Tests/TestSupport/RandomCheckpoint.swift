@@ -11,16 +11,19 @@ package struct RandomCheckpoint {
   /// `Fixtures/models/random/MODEL.json`.
   package let expected: JSONValue
 
-  /// A tensor of a safetensors file in BF16.
+  /// A tensor of a safetensors file.
   package struct Tensor {
     package var name: String
     package var shape: [Int]
     package var bytes: [UInt8]
+    /// As safetensors names it.
+    package var type: String
 
-    package init(name: String, shape: [Int], bytes: [UInt8]) {
+    package init(name: String, shape: [Int], bytes: [UInt8], type: String = "BF16") {
       self.name = name
       self.shape = shape
       self.bytes = bytes
+      self.type = type
     }
   }
 
@@ -37,10 +40,12 @@ package struct RandomCheckpoint {
   ///   - model: one of `all`.
   ///   - changes: members of `config.json`, or of its `text_config`, to be replaced.
   ///   - visionChanges: the same of its `vision_config`.
+  ///   - quantization: `quantization_config` of `config.json`.
   ///   - edit: changes the tensors before they are written.
   /// - Throws: where the fixture cannot be read.
   package init(
     _ model: String, changes: [String: JSONValue] = [:], visionChanges: [String: JSONValue] = [:],
+    quantization: JSONValue? = nil,
     edit: (inout [Tensor]) -> Void = { _ in }
   ) throws {
     self.model = model
@@ -57,6 +62,7 @@ package struct RandomCheckpoint {
       for (key, value) in visionChanges { vision.set(key, value) }
       config.set("vision_config", .object(vision))
     }
+    if let quantization { config.set("quantization_config", quantization) }
     folder.write("config.json", Self.text(.object(config)))
     for (name, value) in expected["files"]?.object?.members ?? [] {
       folder.write(name, Self.text(value))
@@ -115,7 +121,7 @@ package struct RandomCheckpoint {
     var offset = 0
     for tensor in tensors {
       entries.append(
-        "\"\(tensor.name)\":{\"dtype\":\"BF16\",\"shape\":\(tensor.shape),"
+        "\"\(tensor.name)\":{\"dtype\":\"\(tensor.type)\",\"shape\":\(tensor.shape),"
           + "\"data_offsets\":[\(offset),\(offset + tensor.bytes.count)]}")
       offset += tensor.bytes.count
     }

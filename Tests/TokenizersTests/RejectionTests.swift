@@ -74,6 +74,24 @@ func refusesMalformedTokenizerFile(_ text: String, _ message: String) throws {
   #expect(try #require(error).contains("found id 2147483000"))
 }
 
+/// Numbers alone make no vocabulary: what files declare is bounded by what they hold.
+@Test func refusesVocabulariesThatOnlyNumbersDeclare() throws {
+  let vocab = #"{"a": 0, "b": 1, "ab": 2000000}"#
+  let far = try failure(["tokenizer.json": tokenizer(vocab: vocab)])
+  #expect(try #require(far).contains("model.vocab: found id 2000000"))
+  let declared = try failure([
+    "tokenizer.json": tokenizer(), "config.json": #"{"vocab_size": 2000000}"#,
+  ])
+  #expect(try #require(declared).contains("vocab_size: found 2000000"))
+  // Rows of an embedding are no such number.
+  let folder = TemporaryFolder()
+  folder.write("tokenizer.json", tokenizer())
+  var options = TokenizerOptions()
+  options.preTokenizer = "gpt-2"
+  options.vocabularySize = 100_000
+  #expect(try readTokenizer(directory: folder.path, options: options).tokenCount == 100_000)
+}
+
 @Test func refusesOversizedToken() throws {
   let long = String(repeating: "x", count: 1 << 17)
   let error = try failure(["tokenizer.json": tokenizer(vocab: #"{"\#(long)": 0}"#)])

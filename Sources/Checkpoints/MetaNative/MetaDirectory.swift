@@ -122,9 +122,13 @@ package struct MetaDirectory: TensorSource {
         file: parameters, field: "quantization_args",
         reason: .unsupported(found: "\(names.count) shards", allowed: "1, as Meta released"))
     }
+    let sizes = try Llama4Sizes.read(parameters)
     for (rank, name) in names.enumerated() {
       let file = try PyTorchFile(DirectoryListing.join(folder, name))
-      notes += file.notes.map { "\(printable(name, limit: 120)): \($0)" }
+      // What is so in every shard is said of the first.
+      for note in file.notes where !notes.contains(where: { $0.hasSuffix(": \(note)") }) {
+        notes.append("\(printable(name, limit: 120)): \(note)")
+      }
       if let quantization {
         let source = try QuantizedSource(
           file,
@@ -146,7 +150,16 @@ package struct MetaDirectory: TensorSource {
         shards.append(file)
       }
     }
-    try self.init(shards: shards, path: folder, notes: notes, readsData: readsData)
+    if let sizes {
+      var parts: [Llama4Shard] = []
+      for shard in shards { parts.append(try Llama4Shard(shard, sizes)) }
+      if let count = parts.first?.visionCount, count > 0 {
+        notes.append("left out: \(count) tensors of the vision tower and its projector")
+      }
+      shards = parts
+    }
+    try self.init(
+      shards: shards, path: folder, notes: notes, readsData: readsData, mayBeTied: sizes == nil)
   }
 
   /// Weights in eight bits mean nothing without the file of their scales.
@@ -158,8 +171,11 @@ package struct MetaDirectory: TensorSource {
   }
 
   /// Joins shards that are open already; the weights of each are in its first file.
+  ///
+  /// `mayBeTied` says whether an output that equals the embedding is left out.
   package init(
-    shards: [any TensorSource], path: String, notes: [String] = [], readsData: Bool = true
+    shards: [any TensorSource], path: String, notes: [String] = [], readsData: Bool = true,
+    mayBeTied: Bool = true
   ) throws(FormatError) {
     self.path = path
     self.shards = shards
@@ -177,7 +193,7 @@ package struct MetaDirectory: TensorSource {
     }
     // The published configurations of Llama 3.2 1B and 3B say `tie_word_embeddings`; Meta's files
     // hold a copy.
-    if let output = joins.first(where: { $0.name == Self.outputName }),
+    if mayBeTied, let output = joins.first(where: { $0.name == Self.outputName }),
       let embedding = joins.first(where: { $0.name == ShardJoin.embeddingName }),
       try comparison.areEqual(output, embedding) == true
     {

@@ -57,8 +57,11 @@ struct ScaleFiles {
 
 /// A shard with the scales of its weights as if they were stored beside them.
 ///
-///     scale file   L_feed_forward.wK_N
+///     scale file   L_feed_forward.wK_N                    [rows]
 ///     here         layers.L.feed_forward.wK.weight_scale
+///
+///     of experts   layers.L.feed_forward.experts.w1       [experts, rows]
+///     here         layers.L.feed_forward.experts.moe_w_in_eD_F_scale
 struct ScaledShard: TensorSource {
   private let weights: any TensorSource
   private let scales: any TensorSource
@@ -76,17 +79,21 @@ struct ScaledShard: TensorSource {
     var tensors = weights.tensors
     var stored: [ExactString: TensorDescriptor] = [:]
     for scale in scales.tensors {
-      guard let name = Self.name(scale.name.string, rank: rank) else {
+      let ofExperts = Self.expertName(scale.name.string)
+      guard let name = ofExperts ?? Self.name(scale.name.string, rank: rank) else {
         throw scales.error(
           scale,
           .unsupported(
             found: "the scale of another tensor",
-            allowed: "L_feed_forward.w1_\(rank), w2 and w3 of dense Llama 3 models"))
+            allowed: "L_feed_forward.w1_\(rank), w2 and w3 of Llama 3, or "
+              + "layers.L.feed_forward.experts.w1, w2 and w3 of Llama 4"))
       }
-      guard scale.type == .f32, scale.shape.rank == 1 else {
+      guard scale.type == .f32, scale.shape.rank == (ofExperts == nil ? 1 : 2) else {
         throw scales.error(
           scale,
-          .unsupported(found: "\(scale.type) \(scale.shape)", allowed: "F32 [rows]"))
+          .unsupported(
+            found: "\(scale.type) \(scale.shape)",
+            allowed: ofExperts == nil ? "F32 [rows]" : "F32 [experts, rows]"))
       }
       stored[name] = scale
       tensors.append(
@@ -109,6 +116,14 @@ struct ScaledShard: TensorSource {
       parts[3] == "\(rank)"
     else { return nil }
     return ExactString("layers.\(layer).feed_\(parts[2]).weight_scale")
+  }
+
+  /// The scale of the stored tensor that becomes `layers.L.feed_forward.experts.wK`.
+  private static func expertName(_ key: String) -> ExactString? {
+    guard let (layer, rest) = Llama4Part.divided(key),
+      let part = Llama4Part.ofExperts.first(where: { $0.name == rest })
+    else { return nil }
+    return ExactString(layer + part.stored + "_scale")
   }
 
   func read(

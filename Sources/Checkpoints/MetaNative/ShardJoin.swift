@@ -6,11 +6,12 @@ import Tensors
 ///     rows      shard 0 | shard 1 | …  one below the other: most matrices
 ///     columns   every row is a row of shard 0, of shard 1, …: `wo`, `w2`, and the embedding of
 ///               Llama 1 and 2
-///     copied    every shard has the whole vector; the first one's counts
+///     experts   every expert is its rows of shard 0, of shard 1, …: the experts' `w2`
+///     copied    every shard has the whole vector, or the router; the first one's counts
 ///
 /// Source: formats/meta-native.md
 struct ShardJoin: Sendable {
-  enum Layout: Hashable, Sendable { case rows, columns, copied }
+  enum Layout: Hashable, Sendable { case rows, columns, experts, copied }
 
   let descriptor: TensorDescriptor
   let layout: Layout
@@ -26,7 +27,14 @@ struct ShardJoin: Sendable {
   static let embeddingName: ExactString = "tok_embeddings.weight"
   private static let normName: ExactString = "norm.weight"
   /// Matrices whose columns are distributed.
-  private static let columnSuffixes = [".attention.wo.weight", ".feed_forward.w2.weight"]
+  private static let columnSuffixes = [
+    ".attention.wo.weight", ".feed_forward.w2.weight", ".feed_forward.shared_expert.w2.weight",
+    ".feed_forward.experts.w1", ".feed_forward.experts.w3",
+  ]
+  /// Matrices of experts, stored transposed, whose columns are distributed.
+  private static let expertSuffixes = [".feed_forward.experts.w2"]
+  /// Matrices that all shards have.
+  private static let copiedSuffixes = [".feed_forward.router.weight"]
   /// Keys and values, whose heads several shards may share.
   private static let sharedHeadSuffixes = [".attention.wk.weight", ".attention.wv.weight"]
   /// Frequencies of the rotation, which are computed anew.
@@ -96,9 +104,10 @@ struct ShardJoin: Sendable {
     case .copied: break
     case .rows:
       (dimensions[0], overflow) = dimensions[0].multipliedReportingOverflow(by: parts.count)
-    case .columns:
-      let last = dimensions.count - 1
-      (dimensions[last], overflow) = dimensions[last].multipliedReportingOverflow(by: parts.count)
+    case .columns, .experts:
+      let place = dimensions.count - (layout == .columns ? 1 : 2)
+      (dimensions[place], overflow) = dimensions[place].multipliedReportingOverflow(
+        by: parts.count)
     }
     let shape = Shape(dimensions)
     guard !overflow, let elementCount = shape.checkedElementCount,
@@ -138,6 +147,8 @@ struct ShardJoin: Sendable {
             + normName.string),
         advice: isShort ? "\(count) shards are there, the sizes are those of \(total)" : nil)
     }
+    if name(part.name, endsWith: copiedSuffixes) { return .copied }
+    if part.shape.rank == 3, name(part.name, endsWith: expertSuffixes) { return .experts }
     return name(part.name, endsWith: columnSuffixes) ? .columns : .rows
   }
 
@@ -188,18 +199,25 @@ struct ShardJoin: Sendable {
         try shards[owners[index]].read(
           parts[index], at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[place]))
       }
-    case .columns: try readColumns(shards, at: byteOffset, into: buffer)
+    case .columns, .experts: try readPieces(shards, at: byteOffset, into: buffer)
     }
   }
 
-  /// Distributes rows of every shard over the joined rows.
+  /// What one shard adds to a row, or to an expert.
+  private var pieceByteCount: Int {
+    let part = parts[0]
+    return layout == .experts
+      ? part.byteCount / max(part.shape.dimensions[0], 1) : part.bytesPerRow
+  }
+
+  /// Distributes rows, or experts, of every shard over the joined ones.
   ///
-  /// Whole rows of a shard are read together into a scratch buffer; rows that are longer than that
-  /// go straight to their place.
-  private func readColumns(
+  /// Whole rows of a shard are read together into a scratch buffer; rows that are longer than that,
+  /// and what is wanted of a single row, go straight to their place.
+  private func readPieces(
     _ shards: [any TensorSource], at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer
   ) throws(FormatError) {
-    let pieceByteCount = parts[0].bytesPerRow
+    let pieceByteCount = pieceByteCount
     let rowByteCount = pieceByteCount * parts.count
     let wanted = byteOffset..<(byteOffset + buffer.count)
     let rows =
@@ -209,7 +227,7 @@ struct ShardJoin: Sendable {
       let start = row * rowByteCount + shard * pieceByteCount
       return (start..<(start + pieceByteCount)).clamped(to: wanted)
     }
-    guard pieceByteCount <= Self.scratchByteCount else {
+    guard pieceByteCount <= Self.scratchByteCount, rows.count > 1 else {
       for row in rows {
         for shard in shards.indices {
           let piece = range(row: row, shard: shard)
@@ -257,9 +275,9 @@ struct ShardJoin: Sendable {
         index, offset, place in
         shards[owners[index]].prefetch(parts[index], at: offset, byteCount: place.count)
       }
-    case .columns:
+    case .columns, .experts:
       let start = byteOffset / parts.count
-      let count = min(byteCount / parts.count + parts[0].bytesPerRow, parts[0].byteCount - start)
+      let count = min(byteCount / parts.count + pieceByteCount, parts[0].byteCount - start)
       for (shard, part) in zip(shards, parts) { shard.prefetch(part, at: start, byteCount: count) }
     }
   }

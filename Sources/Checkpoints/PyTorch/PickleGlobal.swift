@@ -85,6 +85,8 @@ package struct PickleGlobal: Hashable, Sendable {
     .init("_io BytesIO", .opaque),
     .init("io BytesIO", .opaque),
     .init("_codecs encode", .opaque),
+    .init("__builtin__ bytes", .opaque),
+    .init("builtins bytes", .opaque),
     .init("__builtin__ bytearray", .opaque),
     .init("builtins bytearray", .opaque),
     .init("__builtin__ set", .opaque),

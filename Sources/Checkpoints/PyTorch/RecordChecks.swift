@@ -59,9 +59,14 @@ final class RecordChecks: Sendable {
         guard var list = pieces[record], let place = Self.place(of: piece, in: list) else { return }
         // Not copied: the array has one owner while it is changed.
         pieces[record] = nil
-        list.insert(piece, at: place)
-        Self.join(&list, place)
-        if place > 0 { Self.join(&list, place - 1) }
+        if place > 0, list[place - 1].end == piece.start {
+          // Made longer in its place: nothing behind it has to move.
+          Self.extend(&list[place - 1], by: piece)
+          Self.join(&list, place - 1)
+        } else {
+          list.insert(piece, at: place)
+          Self.join(&list, place)
+        }
         pieces[record] = list
       }
     }
@@ -106,9 +111,13 @@ final class RecordChecks: Sendable {
   private static func join(_ list: inout [Piece], _ index: Int) {
     guard index + 1 < list.count, list[index].end == list[index + 1].start else { return }
     let second = list.remove(at: index + 1)
-    list[index].crc32 = CRC32.joined(
-      list[index].crc32, second.crc32, secondByteCount: second.end - second.start)
-    list[index].end = second.end
+    extend(&list[index], by: second)
+  }
+
+  private static func extend(_ piece: inout Piece, by next: Piece) {
+    piece.crc32 = CRC32.joined(
+      piece.crc32, next.crc32, secondByteCount: next.end - next.start)
+    piece.end = next.end
   }
 
   /// Throws for the first record of which something was read and whose checksum is another.

@@ -46,7 +46,7 @@ extension Allocation {
   ///
   /// - Parameters:
   ///   - units: each with at least one choice, in any order.
-  ///   - byteCount: most bytes of all together.
+  ///   - limit: most bytes of all together.
   /// - Throws: `TooSmall`.
   package init(_ units: [[AllocationChoice]], byteCount limit: Int) throws(TooSmall) {
     let hulls = units.map(AllocationHull.init)

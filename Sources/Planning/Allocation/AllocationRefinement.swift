@@ -98,7 +98,11 @@ struct AllocationRefinement {
       states.removeAll { $0.harm - slope * Double(free - $0.bytes) >= toBeat }
       if states.count > Self.stateLimit {
         isComplete = false
-        states.sort { ($0.harm + slope * Double($0.bytes), $0.bytes) < ($1.harm + slope * Double($1.bytes), $1.bytes) }
+        states.sort {
+          ($0.harm + slope * Double($0.bytes), $0.bytes) < (
+            $1.harm + slope * Double($1.bytes), $1.bytes
+          )
+        }
         states.removeLast(states.count - Self.stateLimit)
       }
       if states.isEmpty { break }

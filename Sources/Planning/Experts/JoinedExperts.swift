@@ -49,7 +49,8 @@ struct JoinedExperts: TensorSource {
       }
       guard !plain.contains(name) else {
         throw FormatError(
-          file: file, field: "tensor \(name)", reason: .duplicate("of experts that are there singly"))
+          file: file, field: "tensor \(name)",
+          reason: .duplicate("of experts that are there singly"))
       }
       let shape = Shape([list.count] + first.shape.dimensions)
       let type = list.allSatisfy { $0.type == first.type } ? first.type : .f32

@@ -55,6 +55,7 @@ extension InputModel {
   /// Makes a tensor of every expert's matrix, so that each may have a type of its own.
   ///
   /// - Parameter isAsked: a model without experts is refused.
+  /// - Throws: `UsageError` then.
   mutating func splitExperts(isAsked: Bool) throws(UsageError) {
     var result: [Tensor] = []
     for tensor in tensors {

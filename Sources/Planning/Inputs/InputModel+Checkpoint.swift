@@ -14,11 +14,12 @@ extension InputModel {
     if let folder = try MetaDirectory.folder(of: path) {
       if projector != nil { throw OpenedCheckpoint.noTower(path) }
       let directory = try MetaDirectory(folder)
+      let configuration = try ModelConfiguration(
+        metaParameters: directory.parametersFile, companion: directory.path(of: "config.json"),
+        tensors: directory.tensors)
       try self.init(
-        directory, folder: folder, cardFolder: MetaDirectory.cardFolder(of: folder),
-        configuration: ModelConfiguration(
-          metaParameters: directory.parametersFile, companion: directory.path(of: "config.json"),
-          tensors: directory.tensors),
+        Self.stacked(directory, configuration), folder: folder,
+        cardFolder: MetaDirectory.cardFolder(of: folder), configuration: configuration,
         notes: directory.notes, path: path, recipe: recipe)
     } else {
       let checkpoint = try OpenedCheckpoint(path)
@@ -41,6 +42,13 @@ extension InputModel {
     notes.append(
       "left out: \(visionTensorCount) tensors of the vision tower and its projector"
         + (canBeWritten ? ", which --mmproj FILE writes" : ""))
+  }
+
+  /// With the experts of each layer as one tensor, if the model has any.
+  private static func stacked(
+    _ source: any TensorSource, _ configuration: ModelConfiguration
+  ) throws(FormatError) -> any TensorSource {
+    configuration.experts == nil ? source : try ExpertStacks(source)
   }
 
   /// Keys come in the reference converter's order: general, architecture, tokenizer.

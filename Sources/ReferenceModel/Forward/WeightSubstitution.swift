@@ -35,7 +35,11 @@ package struct WeightSubstitution: Sendable {
   ///
   /// - Parameters:
   ///   - weights: runs, one behind the other: parts of rows, or of columns.
+  ///   - layout: which of the two.
   ///   - columns: of the matrix, whole blocks.
+  ///   - expert: whose importance counts.
+  ///   - columnCount: of the whole matrix.
+  ///   - kernels: quantize and dequantize.
   func apply(
     to weights: MatrixView, layout: WeightMatrix.Layout, columns: Range<Int>, expert: Int,
     columnCount: Int, _ kernels: KernelTable

@@ -14,6 +14,14 @@ extension Vocabulary {
     let (loaded, _) = try Self.load(file, directory, rebuilt, limit: declaredCount, &notes)
     // An id far out fails below, before anything of its size is allocated.
     let count = declaredCount ?? min(loaded.end, Self.countLimit)
+    let known = loaded.model.tokens.count + loaded.added.count
+    guard declaredCount != nil || count <= known + Self.paddingLimit else {
+      throw FormatError(
+        file: file.path, field: "model.vocab",
+        reason: .outOfRange(
+          found: "id \(loaded.end - 1)",
+          allowed: "at most \(known + Self.paddingLimit - 1), as there are \(known) tokens"))
+    }
     let positions = try loaded.modelPositions(count: count, file: file.path)
     let decodes = ByteLevelText.isDecoder(file.decoder)
     tokens.reserveCapacity(stringCount: count, byteCount: loaded.model.tokens.bytes.count)

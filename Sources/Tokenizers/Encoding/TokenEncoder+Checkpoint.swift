@@ -18,13 +18,15 @@ extension TokenEncoder {
     let declaredCount = try files.declaredCount(given: vocabularySize)
     let isLlama4 =
       files.modelConfig["model_type"]?.string?.hasPrefix("llama4") ?? false
-    if !isLlama4, let model = try files.openTokenizerModel() {
+    if let model = try files.openTokenizerModel() {
       if try RankedTokens.isOne(model) {
         try self.init(ranked: model, files, declaredCount)
-      } else {
-        try self.init(sentencePiece: model, files, declaredCount)
+        return
       }
-      return
+      if !isLlama4 {
+        try self.init(sentencePiece: model, files, declaredCount)
+        return
+      }
     }
     guard let json = try files.open("tokenizer.json") else {
       throw files.error(
@@ -87,16 +89,13 @@ extension TokenEncoder {
     var notes: [String] = []
     let vocabulary = try Vocabulary(
       ranked, directory: files, declaredCount: declaredCount, notes: &notes)
-    guard let rule = SplitRule.named(RankedTokens.splitExpression) else {
-      preconditionFailure("no scanner for \(RankedTokens.splitExpression)")
-    }
     var special = try SpecialTokens(
       file: nil, directory: files, tokenCount: vocabulary.tokens.count, notes: &notes)
     special.setMetaDefaults(vocabulary, isByteLevel: true)
     var encoding = CheckpointEncoding(
       model: .byteLevel(
         ByteLevelEncoder(
-          ranked.pairs().vocabulary, rules: [rule], ignoresMerges: true,
+          ranked.pairs().vocabulary, rules: [MetaRelease(files).splitRule], ignoresMerges: true,
           world: .tokenizersLibrary)))
     for id in vocabulary.tokens.indices
     where vocabulary.kinds[id] == TokenKind.control.rawValue {

@@ -44,7 +44,7 @@ struct SpecialTokens {
   mutating func setMetaDefaults(_ vocabulary: Vocabulary, isByteLevel: Bool) {
     let texts = [
       ("bos", ["<|begin_of_text|>", "<s>"]), ("eos", ["<|end_of_text|>", "</s>"]),
-      ("eot", ["<|eot_id|>"]), ("eom", ["<|eom_id|>"]),
+      ("eot", ["<|eot_id|>", "<|eot|>"]), ("eom", ["<|eom_id|>", "<|eom|>"]),
     ]
     for (role, spellings) in texts where id(role) == nil {
       let found = vocabulary.kinds.indices.first { id in

@@ -15,13 +15,6 @@ struct RankedTokens {
   private(set) var tokens = StringTable()
   let path: String
 
-  /// What Llama 3's program splits text by; the file itself says nothing.
-  static let splitExpression = SplitExpression(
-    #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"#
-      + #"\s*[\r\n]+|\s+(?!\S)|\s+"#
-  ).text
-  static let preTokenizer = "llama-bpe"
-
   /// Largest file that is read; that of Llama 3 has 2.2 MB.
   static let fileByteLimit: UInt64 = 64 << 20
   /// Longest token that is read; the longest of Llama 3 has 128 bytes.
@@ -56,13 +49,16 @@ struct RankedTokens {
     var positions: [Int32] = []
     var index = TokenIndex()
     var lines = RankedLines(bytes: bytes, file: file)
+    // A line has six bytes or more, and no rank may be left out.
+    let limit = min(Vocabulary.countLimit, bytes.count / 6 + Vocabulary.paddingLimit)
     while let (token, rank) = try lines.next() {
-      guard unordered.count < Vocabulary.countLimit, rank < Vocabulary.countLimit else {
+      guard unordered.count < limit, rank < limit else {
         throw lines.error(
           .outOfRange(
-            found: "rank \(rank)", allowed: "at most \(Vocabulary.countLimit) tokens"))
+            found: "rank \(rank)",
+            allowed: "at most \(limit) tokens in a file of \(bytes.count) bytes"))
       }
-      // A gap shows at the end; until then a rank costs four bytes and is below the limit.
+      // A gap shows at the end; until then a rank costs four bytes.
       while positions.count <= rank { positions.append(-1) }
       guard positions[rank] < 0 else { throw lines.error(.duplicate("rank \(rank)")) }
       positions[rank] = Int32(unordered.count)

@@ -6,10 +6,13 @@ import Threads
 /// KL(reference ‖ candidate) in nats at positions for which both passes have begun their output.
 ///
 /// - Parameters:
+///   - reference: of the model.
+///   - candidate: of another one with the same vocabulary.
 ///   - targets: the token that follows each position.
 ///   - kernels: sum up logits.
 ///   - threadCount: workers.
 ///   - cancellation: looked at between tiles.
+/// - Returns: one number per position.
 /// - Throws: `FormatError` when reading fails, or when a logit is not finite; `ForwardCancelled`.
 package func divergences(
   _ reference: ForwardPass, _ candidate: ForwardPass, targets: [Int32], kernels: KernelTable,

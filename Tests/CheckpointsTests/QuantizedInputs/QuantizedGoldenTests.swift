@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Test func goldensOfQuantizedInputsAreThere() {
-  #expect(QuantizedGolden.names.count == 67)
+  #expect(QuantizedGolden.names.count == 72)
 }
 
 /// Every weight has the library's name, shape, type and bits; a NaN has no particular bits.

@@ -67,6 +67,22 @@ private let configurations: [BadRelease] = [
     "gptq-4", #""checkpoint_format": "gptq""#, #""checkpoint_format": "marlin""#, says: "marlin"),
   .configuration(
     "gptq-4", #""sym": false"#, #""dynamic": {"a": {"bits": 8}}"#, says: "dynamic"),
+  .configuration(
+    "auto-round-gptq-4", #""auto_round:auto_gptq""#, #""auto_round:gptqmodel""#,
+    says: "packing_format", "auto_round:gptqmodel", "auto_round:auto_awq"),
+  .configuration("auto-round-gptq-4", #""packing_format""#, #""packing""#, says: "packing_format"),
+  .configuration("auto-round-gptq-4", #""bits": 4"#, #""bits": 5"#, says: "bits", "5"),
+  .configuration(
+    "auto-round-gptq-4", #""data_type": "int""#, #""data_type": "mx_fp""#, says: "data_type"),
+  .configuration(
+    "auto-round-gptq-4", #"{"bits": 16, "data_type": "float"}"#, #"{"bits": 8}"#,
+    says: "extra_config.lm_head.bits", "found 8"),
+  .configuration(
+    "auto-round-gptq-4", #"{"bits": 16, "data_type": "float"}"#, #"{"group_size": 64}"#,
+    says: "extra_config.lm_head.group_size"),
+  .configuration(
+    "auto-round-gptq-4", #""iters": 200"#, #""act_bits": 8"#, says: "act_bits", "found 8"),
+  .configuration("auto-round-awq", #""bits": 4"#, #""bits": 8"#, says: "bits", "8"),
   .configuration("awq-gemm", #""version": "gemm""#, #""version": "gemv""#, says: "version", "gemv"),
   .configuration("awq-gemm", #""bits": 4"#, #""bits": 8"#, says: "bits", "8"),
   .configuration("awq-gemm", #""zero_point": true"#, #""zero_point": false"#, says: "zero_point"),
@@ -114,10 +130,6 @@ private let configurations: [BadRelease] = [
   .configuration(
     "gptq-4-bf16-no-index", #""desc_act": false"#, #""desc_act": true"#, says: "a.qweight",
     "missing tensor a.g_idx", "desc_act"),
-  .configuration(
-    "gptq-4", #""quant_method": "gptq""#,
-    #""quant_method": "auto-round", "packing_format": "auto_round:auto_gptq""#,
-    says: "quant_method", "\"auto-round\""),
 ]
 
 private let contents: [BadRelease] = [

@@ -81,6 +81,12 @@ private let variants: [ReleaseVariant] =
     .preset("MXFP4A16", "ct-mxfp4", "mxfp4-pack-quantized"),
     .preset("MXFP8", "ct-mxfp8", "mxfp8-quantized"),
     .twoGroups("ct-pack-4-group"), .twoGroups("ct-pack-4-group-asymmetric"),
+    ReleaseVariant("auto-round-gptq-4-asymmetric", "under its older name") {
+      $0.replace(#""auto-round""#, by: #""intel/auto-round""#)
+    },
+    ReleaseVariant("auto-round-gptq-4-asymmetric", "as GPTQ") {
+      $0.configuration = #"{"quant_method": "gptq", "bits": 4, "group_size": 32}"#
+    },
     ReleaseVariant("ct-float-block-ragged", "blocks as text") {
       $0.replace("[16, 32]", by: #""16x32""#)
     },
@@ -123,6 +129,17 @@ func refusesPackedZeroPointsOfSymmetricWeights(_ bits: Int) throws {
     let error = try #require(release.failure())
     #expect("\(error)".contains("a.weight_zero_point"), "\(error)")
   }
+}
+
+/// Groups that there are not show before anything is decoded.
+@Test(arguments: [(-1, "gives no group, -1, to 1 of 96"), (3, "found group 3"), (-2, "group -2")])
+func refusesGroupsOfGPTQWhenOpened(_ group: Int32, _ says: String) throws {
+  var release = try Release("gptq-4-actorder")
+  release.change("a.g_idx") { tensor in
+    withUnsafeBytes(of: group.littleEndian) { tensor.bytes.replaceSubrange(380..<384, with: $0) }
+  }
+  let error = try #require(throws: FormatError.self) { try release.open() }
+  #expect("\(error)".contains("a.g_idx") && "\(error)".contains(says), "\(error)")
 }
 
 /// 128×128 blocks of ModelOpt, in both of the shapes that it writes.

@@ -44,7 +44,8 @@ package struct QuantizationConfiguration: Sendable {
   static let byteCountLimit: UInt64 = 16 << 20
   /// What `quant_method` may be; some are spelled in other ways too.
   package static let methodNames = [
-    "fp8", "fbgemm_fp8", "compressed-tensors", "gptq", "awq", "bitsandbytes", "mxfp4", "modelopt",
+    "fp8", "fbgemm_fp8", "compressed-tensors", "gptq", "awq", "auto-round", "bitsandbytes", "mxfp4",
+    "modelopt",
   ]
 
   /// Reads what the folder says; `nil` when it says that nothing is quantized.
@@ -152,6 +153,7 @@ package struct QuantizationConfiguration: Sendable {
       method = schemes.isEmpty ? .cacheOnly : .compressedTensors(schemes)
     case "gptq": method = .gptq(try Self.gptq(root))
     case "awq": method = .awq(groupLength: try Self.awq(root))
+    case "auto-round", "intel/auto-round": method = try Self.autoRound(root)
     case "bitsandbytes": method = .bitsAndBytes
     case "mxfp4": method = .mxfp4
     case "modelopt", "modelopt_fp4", "modelopt_mixed":
@@ -177,7 +179,7 @@ package struct QuantizationConfiguration: Sendable {
     return nil
   }
 
-  private static func gptq(_ root: QuantizationFields) throws(FormatError) -> GPTQ {
+  static func gptq(_ root: QuantizationFields) throws(FormatError) -> GPTQ {
     guard let bits = try root.int("bits") else { throw root.error("bits", .missing("\"bits\"")) }
     guard [2, 3, 4, 8].contains(bits) else {
       throw root.error("bits", .unsupported(found: "\(bits)", allowed: "2, 3, 4, 8"))
@@ -193,7 +195,7 @@ package struct QuantizationConfiguration: Sendable {
       isOrderedByActivation: try root.flag("desc_act") ?? false)
   }
 
-  private static func awq(_ root: QuantizationFields) throws(FormatError) -> Int? {
+  static func awq(_ root: QuantizationFields) throws(FormatError) -> Int? {
     for name in ["bits", "w_bit"] {
       if let bits = try root.int(name), bits != 4 {
         throw root.error(name, .unsupported(found: "\(bits)", allowed: "4"))

@@ -54,21 +54,7 @@ extension QuantizedAssembly {
     guard let tensor = tensor("\(base).weight_g_idx") else { return nil }
     try check(tensor, types: [.i32], rank: 1)
     let columnCount = tensor.elementCount
-    var missingCount = 0
-    try forEachPiece(of: tensor) { (offset, bytes) throws(FormatError) in
-      for index in 0..<bytes.count / 4 {
-        let group = Int32(
-          littleEndian: bytes.loadUnaligned(fromByteOffset: index * 4, as: Int32.self))
-        if group == -1 { missingCount += 1 }
-        guard group >= -1, group < grid.columnCount else {
-          throw error(
-            tensor,
-            .outOfRange(
-              found: "group \(group) for column \(offset / 4 + index)",
-              allowed: "0 to \(grid.columnCount - 1)"))
-        }
-      }
-    }
+    let missingCount = try checkGroups(tensor, groupCount: grid.columnCount)
     // What the library begins with and leaves where the order is that of the file.
     if missingCount == columnCount, columnCount == matrix.columnCount { return nil }
     guard missingCount == 0 else {
@@ -84,6 +70,31 @@ extension QuantizedAssembly {
             + arithmetic.granularity.description))
     }
     return tensor
+  }
+
+  /// Looks at the group of every column, through one buffer.
+  ///
+  /// - Returns: how many columns have none, which is written as −1.
+  /// - Throws: `FormatError` for a group that there is not.
+  func checkGroups(
+    _ tensor: TensorDescriptor, groupCount: Int
+  ) throws(FormatError) -> Int {
+    var missingCount = 0
+    try forEachPiece(of: tensor) { (offset, bytes) throws(FormatError) in
+      for index in 0..<bytes.count / 4 {
+        let group = Int32(
+          littleEndian: bytes.loadUnaligned(fromByteOffset: index * 4, as: Int32.self))
+        if group == -1 { missingCount += 1 }
+        guard group >= -1, group < groupCount else {
+          throw error(
+            tensor,
+            .outOfRange(
+              found: "group \(group) for column \(offset / 4 + index)",
+              allowed: "0 to \(groupCount - 1)"))
+        }
+      }
+    }
+    return missingCount
   }
 
   /// Reads a tensor of any size through one buffer; pieces are whole 32-bit words, but the last.

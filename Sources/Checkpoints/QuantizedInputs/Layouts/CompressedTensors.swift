@@ -5,15 +5,17 @@ extension QuantizedAssembly {
   mutating func assembleCompressedTensors(
     _ schemes: [CompressedTensorsScheme]
   ) throws(FormatError) {
+    var targets = SchemeTargets(schemes)
     for (position, tensor) in source.tensors.enumerated() {
       let name = tensor.name.string
       if name.hasSuffix(".weight_packed") {
         let base = String(name.dropLast(".weight_packed".count))
-        try addCompressed(base, tensor, at: position, schemes)
+        try addCompressed(base, tensor, at: position, schemes, &targets)
       } else if Self.fp8Types.contains(tensor.type) || tensor.type == .i8,
         name.hasSuffix(".weight")
       {
-        try addCompressed(String(name.dropLast(".weight".count)), tensor, at: position, schemes)
+        try addCompressed(
+          String(name.dropLast(".weight".count)), tensor, at: position, schemes, &targets)
       }
     }
     try refuseLoneScales([".weight_scale", ".weight_zero_point", ".weight_shape"])
@@ -22,13 +24,13 @@ extension QuantizedAssembly {
   /// Adds one weight by the scheme that fits it.
   private mutating func addCompressed(
     _ base: String, _ codes: TensorDescriptor, at position: Int,
-    _ schemes: [CompressedTensorsScheme]
+    _ schemes: [CompressedTensorsScheme], _ targets: inout SchemeTargets
   ) throws(FormatError) {
-    var fits: [(scheme: CompressedTensorsScheme, weight: GridWeight)] = []
+    var fits: [(index: Int, scheme: CompressedTensorsScheme, weight: GridWeight)] = []
     var mismatch: FormatError?
-    for scheme in schemes {
+    for (index, scheme) in schemes.enumerated() {
       do throws(FormatError) {
-        fits.append((scheme, try compressedWeight(base, codes, scheme.arithmetic)))
+        fits.append((index, scheme, try compressedWeight(base, codes, scheme.arithmetic)))
       } catch {
         // Of several schemes the one for this kind of codes has the telling error.
         if mismatch == nil || codes.type == Self.codeType(scheme.arithmetic) { mismatch = error }
@@ -41,15 +43,17 @@ extension QuantizedAssembly {
       fits.removeAll(where: { $0.scheme.arithmetic.isSymmetric })
     }
     if Set(fits.map(\.scheme.arithmetic)).count > 1 {
-      // Short rows may fit several widths: then the targets have to name the module.
-      fits = fits.filter { $0.scheme.targets.contains(base) }
+      // Short rows may fit several widths: then the targets decide.
+      let named = try targets.scheme(of: base)
+      fits = fits.filter { $0.index == named }
     }
     guard let fit = fits.first else {
       throw mismatch
         ?? error(
           codes,
           .unsupported(
-            found: "a weight that several config_groups fit", allowed: "one group for a weight"))
+            found: "a weight that several config_groups fit",
+            allowed: "one group for a weight, or targets that give it one of them"))
     }
     try add(
       fit.weight, at: position,

@@ -35,6 +35,14 @@ extension QuantizedAssembly {
         TransposedWeight.Parameters(
           packing: .alongColumns, bits: bits, zeroCorrection: parameters.isFirstFormat ? 1 : 0,
           groupOfColumn: groups, method: "GPTQ"))
+      if let groups {
+        let missingCount = try checkGroups(groups, groupCount: weight.groupCount)
+        guard missingCount == 0 else {
+          throw error(
+            groups,
+            .inconsistent("gives no group, -1, to \(missingCount) of \(columnCount) columns"))
+        }
+      }
       try add(
         weight, at: position,
         beside: ["scales", "qzeros", "g_idx"].map { "\(base).\($0)" })

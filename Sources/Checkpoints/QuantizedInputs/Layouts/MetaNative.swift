@@ -3,15 +3,30 @@ import Tensors
 
 extension QuantizedAssembly {
   /// Eight-bit floats with one scale per row, brought together from two files.
+  ///
+  /// Matrices of experts are stored transposed, one below the other, so that there a scale is that of
+  /// one column of one expert.
   mutating func assembleMetaFP8() throws(FormatError) {
     for (position, tensor) in source.tensors.enumerated()
     where Self.fp8Types.contains(tensor.type) {
       let name = tensor.name.string + "_scale"
       let scale = try required(name, by: tensor)
       try check(tensor, types: [.f8_E4M3], rank: 2)
-      try add(fp8Weight(tensor, scale, nil), at: position, beside: [name])
+      var block: (height: Int, width: Int)?
+      if scale.shape.rank == 2, let experts = scale.shape.dimensions.first, experts > 0,
+        tensor.rowCount.isMultiple(of: experts)
+      {
+        block = (tensor.rowCount / experts, 1)
+      }
+      try add(fp8Weight(tensor, scale, block), at: position, beside: [name])
     }
-    try refuseLoneScales([".weight_scale"])
+    for (name, position) in tensors(endingIn: "_scale") where !hidden.contains(position) {
+      throw error(
+        source.tensors[position],
+        tensor(name).map {
+          .inconsistent("is the scale of a weight that is stored as \($0.type)")
+        } ?? .missing("the weight \(printable(name, limit: 100)) that it belongs to"))
+    }
   }
 
   /// `X.weight` in I8 with `X.scales`: four-bit codes in groups, or eight-bit codes of the
