@@ -21,6 +21,8 @@ public struct CalibrationOptions: Sendable {
   public var parsesSpecial = false
   /// Importance files whose sums are added.
   public var merged: [String] = []
+  /// Gives experts that no token reached the average of the others.
+  public var estimatesMissing = false
   /// Goes on from what an interrupted run left beside the output.
   public var resumes = false
 
@@ -68,6 +70,8 @@ public struct CalibrationResult: Sendable {
   public var resumedChunkCount = 0
   /// Of the written file; empty for a dense model.
   public var expertUses: [ExpertUse]
+  /// Experts that no token reached, and whose importance is an estimate.
+  public var estimatedExpertCount = 0
   public var elapsed: Duration = .zero
   public var peakResidentByteCount: UInt64 = 0
 }

@@ -206,8 +206,11 @@ package struct ModelCalibration: Sendable {
       // Named last, as by the tool.
       parts.append(own)
     }
-    let sums = try ImportanceSums.merged(
+    var sums = try ImportanceSums.merged(
       parts, chunkSize: opened?.text.contextLength ?? options.contextLength)
+    // As they were reached, not as they are estimated.
+    let expertUses = ImportanceStatistics(sums).expertUses
+    let estimates = options.estimatesMissing ? sums.estimateMissing() : []
     let byteCount = try sums.write(to: output)
     try output.commit()
     // Its run is complete, or it is the left-over of one that nobody went on with.
@@ -217,7 +220,8 @@ package struct ModelCalibration: Sendable {
       tokenCount: chunksLeft.count * (opened?.text.contextLength ?? 0),
       chunkCount: sums.chunkCount, chunkSize: sums.chunkSize ?? 0,
       resumedChunkCount: state?.chunkCount ?? 0,
-      expertUses: ImportanceStatistics(sums).expertUses)
+      expertUses: expertUses)
+    result.estimatedExpertCount = estimates.reduce(0) { $0 + $1.experts.count }
     result.elapsed = ContinuousClock.now - start
     result.peakResidentByteCount = ProcessMemory.peakResidentByteCount
     return result

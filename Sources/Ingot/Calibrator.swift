@@ -82,7 +82,7 @@ extension CalibrationResult {
         "\(tokenCount) tokens in \(fixed(elapsed / .seconds(1), 1)) s, "
           + "\(fixed(tokensPerSecond, 0)) tokens/s, peak memory \(byteText(peakResidentByteCount))")
     }
-    lines += expertUses.compactMap(\.unreachedLine)
+    lines += expertUses.compactMap { $0.unreachedLine(isEstimated: estimatedExpertCount > 0) }
     return lines.joined(separator: "\n")
   }
 
@@ -110,6 +110,8 @@ extension CalibrationResult {
       json.value(tokensPerSecond)
       json.key("peakResidentBytes")
       json.value(peakResidentByteCount)
+      json.key("estimatedExperts")
+      json.value(estimatedExpertCount)
       json.key("experts")
       json.array { json in for use in expertUses { use.write(to: &json) } }
     }
@@ -124,12 +126,14 @@ extension CalibrationResult {
 
 extension ExpertUse {
   /// A line about the experts without data; `nil` when all have some.
-  var unreachedLine: String? {
+  func unreachedLine(isEstimated: Bool) -> String? {
     guard !unreached.isEmpty else { return nil }
     return "no token reached \(unreached.count) of \(counts.count) experts of "
       + "\(printable(matrices.joined(separator: ", "))): "
       + unreached.map(String.init).joined(separator: ", ")
-      + "; their columns count as equally important"
+      + (isEstimated
+        ? "; their columns have the average importance of the others"
+        : "; their columns count as equally important (--estimate-missing takes the others' average)")
   }
 
   /// A member of stable JSON.

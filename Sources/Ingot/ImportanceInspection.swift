@@ -47,7 +47,7 @@ public struct ImportanceInspection: Sendable {
     let uses = statistics.expertUses
     if !uses.isEmpty {
       lines += ["", "tokens per expert:"] + Self.useTable(uses)
-      lines += uses.compactMap(\.unreachedLine)
+      lines += uses.compactMap { $0.unreachedLine(isEstimated: false) }
     }
     if showsTensors { lines += ["", "matrices:"] + matrixTable }
     return lines.joined(separator: "\n")

@@ -51,6 +51,9 @@ struct CalibrateCommand: ParsableCommand {
     completion: .file())
   var merge: [String] = []
 
+  @Flag(help: "Give experts that no token reached the average of the others.")
+  var estimateMissing = false
+
   @Flag(help: "Go on from where the same command was interrupted.")
   var resume = false
 
@@ -100,6 +103,7 @@ struct CalibrateCommand: ParsableCommand {
     options.parsesSpecial = parseSpecial
     options.merged = merge
     options.resumes = resume
+    options.estimatesMissing = estimateMissing
     return options
   }
 }

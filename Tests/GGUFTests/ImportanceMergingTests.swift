@@ -90,3 +90,25 @@ func writesWhatTheToolWrites(_ name: String) throws {
     }
   }
 }
+
+/// An expert without data gets the others' average: by columns where inputs are shared.
+@Test func missingExpertsAreEstimated() throws {
+  var sums = part([
+    "blk.0.ffn_up_exps.weight": .init(sums: [2, 4, 0, 0, 4, 20], counts: [1, 0, 2]),
+    "blk.0.ffn_down_exps.weight": .init(sums: [2, 4, 0, 0, 4, 20], counts: [1, 0, 2]),
+    "blk.0.attn_q.weight": .init(sums: [1, 2], counts: [3]),
+    "blk.1.ffn_up_exps.weight": .init(sums: [0, 0], counts: [0, 0]),
+  ])
+  let found = sums.estimateMissing()
+  #expect(found.map(\.matrix) == ["blk.0.ffn_down_exps.weight", "blk.0.ffn_up_exps.weight"])
+  #expect(found.allSatisfy { $0.experts == [1] })
+  #expect(
+    sums.entries["blk.0.ffn_up_exps.weight"]
+      == .init(sums: [2, 4, 2, 8, 4, 20], counts: [1, 1, 2]))
+  #expect(
+    sums.entries["blk.0.ffn_down_exps.weight"]
+      == .init(sums: [2, 4, 5, 5, 4, 20], counts: [1, 1, 2]))
+  #expect(sums.entries["blk.0.attn_q.weight"] == .init(sums: [1, 2], counts: [3]))
+  // Nobody to take an average of.
+  #expect(sums.entries["blk.1.ffn_up_exps.weight"] == .init(sums: [0, 0], counts: [0, 0]))
+}

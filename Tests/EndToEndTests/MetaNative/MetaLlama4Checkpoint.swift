@@ -67,6 +67,7 @@ struct MetaLlama4Checkpoint {
         let parts = name.dropFirst(prefix.count).split(separator: ".", maxSplits: 1)
         put("layers.\(parts[0]).", String(parts[1]), block) { blocks["\(prefix)\(parts[0]).\($0)"] }
       // Vectors of the tower differ from shard to shard.
+      case let name where block.shape[0] % shardCount != 0: copy("vision_embeddings.\(name)", block)
       default: divide("vision_embeddings.\(name)", block, 0)
       }
     }
