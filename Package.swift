@@ -26,7 +26,7 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md",
+        "hardware/README.md", "imatrix.md", "memory-model.md", "meta-native.md", "mixes/README.md", "modelfile/README.md",
         "pytorch.md", "quant", "quantized-inputs.md", "safetensors.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
@@ -42,6 +42,7 @@ let package = Package(
         .embedInCode("architectures/meta-llama.tsv"),
         .embedInCode("checks/archive-keys.tsv"),
         .embedInCode("checks/archive-tensors.tsv"),
+        .embedInCode("hardware/hardware.tsv"),
         .embedInCode("mixes/mixes.tsv"),
         .embedInCode("mixes/mix-rules.tsv"),
         .embedInCode("mixes/tensor-roles.tsv"),
