@@ -131,6 +131,11 @@ let package = Package(
       ],
       path: "Sources/Benchmarks/Forward"),
 
+    // What the memory model says of an archive, for the comparison with llama.cpp; not a product.
+    .executableTarget(
+      name: "estimate-memory",
+      dependencies: ["Planning", "GGUF", "StrictJSON"],
+      path: "Tests/Interop/EstimateMemory"),
     .target(
       name: "TestSupport",
       dependencies: [

@@ -28,7 +28,15 @@ package struct MemoryEstimate: Sendable, Hashable {
     _ model: MemoryDimensions, tensors: [MemoryTensor], run: MemoryRun, hardware: Hardware,
     reserve: Int = Self.defaultReserve
   ) {
-    let placement = hardware.placement(layerCount: model.layers.count)
+    self.init(
+      model, tensors: tensors, run: run,
+      placement: hardware.placement(layerCount: model.layers.count), reserve: reserve)
+  }
+
+  package init(
+    _ model: MemoryDimensions, tensors: [MemoryTensor], run: MemoryRun, placement: DevicePlacement,
+    reserve: Int
+  ) {
     var devices = Array(repeating: Device(), count: placement.deviceCount)
     placement.addWeights(tensors, to: &devices)
     placement.addCache(KeyValueCache(model, run), run, model, to: &devices)
