@@ -9,7 +9,10 @@ package struct DevicePlacement: Sendable, Hashable {
 
   /// Layers in one run for each accelerator, as even as whole layers allow.
   ///
-  /// - Parameter shares: parts of the model for each accelerator, in any unit; even without.
+  /// - Parameters:
+  ///   - layerCount: layers of the model, without the output's.
+  ///   - acceleratorCount: 0 where the processor does everything.
+  ///   - shares: parts of the model for each accelerator, in any unit; even without.
   package init(layerCount: Int, acceleratorCount: Int, shares: [Double]? = nil) {
     self.acceleratorCount = acceleratorCount
     let shares = shares ?? Array(repeating: 1, count: acceleratorCount)

@@ -46,6 +46,7 @@ extension MemoryDimensions {
   /// Reads the sizes from an archive's metadata, written or planned.
   ///
   /// - Parameters:
+  ///   - metadata: keys of `general` and of the architecture.
   ///   - tensors: names and shapes; layers with experts are those whose tensors say so.
   ///   - file: for errors.
   /// - Throws: `FormatError` where a key is missing or impossible, or the architecture unknown.
@@ -70,7 +71,8 @@ extension MemoryDimensions {
     scalesExperts = scale != 0 && scale != 1
     vocabulary = try Self.vocabulary(metadata, tensors, keys)
 
-    let routed = Set(tensors.compactMap { $0.name.hasSuffix(".ffn_gate_inp.weight") ? $0.layer : nil })
+    let routed = Set(
+      tensors.lazy.filter { $0.name.hasSuffix(".ffn_gate_inp.weight") }.compactMap(\.layer))
     let isLlama4 = architecture == "llama4"
     // llama.cpp gives chunks this length whatever the archive says, except that 0 switches them off.
     let window = try keys.count("attention.sliding_window", 0...(1 << 32), absent: 8192)
@@ -90,7 +92,8 @@ extension MemoryDimensions {
     normalizesQueries = isLlama4 && expertCount != 128
     if usedExpertCount > max(expertCount, 1) {
       throw keys.failure(
-        "expert_used_count", .outOfRange(found: "\(usedExpertCount)", allowed: "0...\(expertCount)"))
+        "expert_used_count", .outOfRange(found: "\(usedExpertCount)", allowed: "0...\(expertCount)")
+      )
     }
   }
 

@@ -21,6 +21,7 @@ package struct MemoryFit: Sendable {
   /// The largest context of every sequence with which everything fits, in steps of 256 tokens.
   ///
   /// - Parameters:
+  ///   - tensors: of the archive.
   ///   - run: everything but the context.
   ///   - limit: largest context that is wanted; the model's own without one.
   /// - Returns: `nil` when not even 256 tokens fit.
@@ -69,7 +70,10 @@ package struct MemoryFit: Sendable {
   /// Padding between tensors is taken off. Exact on one device; on several the types that are chosen
   /// may shift the shares, so the result has to be checked with `estimate` again.
   ///
-  /// - Parameter tensors: in any types, for example all in the smallest that is allowed.
+  /// - Parameters:
+  ///   - tensors: in any types, for example all in the smallest that is allowed.
+  ///   - run: with its context.
+  /// - Returns: 0 where nothing is left.
   package func weightLimit(_ tensors: [MemoryTensor], _ run: MemoryRun) -> Int {
     let placement = hardware.placement(layerCount: model.layers.count)
     var shares = Array(repeating: 0, count: placement.deviceCount)

@@ -17,7 +17,9 @@ package struct MemoryRun: Sendable, Hashable {
   package var isUnified: Bool
   /// Chunked layers keep everything too.
   package var keepsFullWindow: Bool
-  /// Tokens of a batch whose logits are wanted; `nil` for all. A server wants one for each sequence.
+  /// Tokens of a batch whose logits are wanted; `nil` for all.
+  ///
+  /// A server wants one for each sequence.
   package var outputCount: Int?
 
   package init(

@@ -16,7 +16,9 @@ struct EstimateMemory {
       if parts.count == 2 { options[parts[0]] = parts[1] }
     }
     func number(_ name: String, _ absent: Int) -> Int { options[name].flatMap(Int.init) ?? absent }
-    func type(_ name: String) -> TensorType { options[name].flatMap(TensorType.init(name:)) ?? .f16 }
+    func type(_ name: String) -> TensorType {
+      options[name].flatMap(TensorType.init(name:)) ?? .f16
+    }
 
     let outputs = number("outputs", 0)
     let run = MemoryRun(
@@ -42,9 +44,10 @@ struct EstimateMemory {
       json.value(run.totalContext)
       json.key("cells")
       json.array { json in
-        for cells in Set(model.layers.map { $0.isChunked ? run.cellCount(chunk: model.chunk) : run.cellCount }).sorted() {
-          json.value(cells)
+        let cells = model.layers.map {
+          $0.isChunked ? run.cellCount(chunk: model.chunk) : run.cellCount
         }
+        for count in Set(cells).sorted() { json.value(count) }
       }
       json.key("cache")
       json.value(KeyValueCache(model, run).byteCount)
