@@ -26,8 +26,9 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "hardware/README.md", "imatrix.md", "memory-model.md", "meta-native.md", "mixes/README.md", "modelfile/README.md",
-        "pytorch.md", "quant", "quantized-inputs.md", "safetensors.md",
+        "hardware/README.md", "imatrix.md", "memory-model.md", "meta-native.md", "mixes/README.md",
+        "modelfile/README.md", "pytorch.md", "quant", "quantized-inputs.md", "recipe.md",
+        "safetensors.md", "split-experts.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
         "verification/junit.xsd",
@@ -38,7 +39,9 @@ let package = Package(
         .embedInCode("architectures/experts.tsv"),
         .embedInCode("architectures/llama.tsv"),
         .embedInCode("architectures/llama4.tsv"),
+        .embedInCode("architectures/llama4-vision.tsv"),
         .embedInCode("architectures/mixtral.tsv"),
+        .embedInCode("architectures/mllama.tsv"),
         .embedInCode("architectures/meta-llama.tsv"),
         .embedInCode("checks/archive-keys.tsv"),
         .embedInCode("checks/archive-tensors.tsv"),
@@ -180,6 +183,12 @@ let package = Package(
       name: "CalibrationTests",
       dependencies: [
         "Calibration", "ForwardRuns", "Ingot", "ReferenceModel", "GGUF", "Quantizers", "StrictJSON",
+        "TestSupport",
+      ]),
+    .testTarget(
+      name: "FittingTests",
+      dependencies: [
+        "Fitting", "ForwardRuns", "Ingot", "GGUF", "ReferenceModel", "Quantizers", "StrictJSON",
         "TestSupport",
       ]),
     .testTarget(

@@ -23,7 +23,9 @@ package enum Formats {
     switch name {
     case "llama": PackageResources.llama_tsv
     case "llama4": PackageResources.llama4_tsv
+    case "llama4-vision": PackageResources.llama4_vision_tsv
     case "mixtral": PackageResources.mixtral_tsv
+    case "mllama": PackageResources.mllama_tsv
     case "meta-llama": PackageResources.meta_llama_tsv
     default: nil
     }

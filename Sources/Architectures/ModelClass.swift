@@ -23,6 +23,21 @@ package struct ModelClass: Hashable, Sendable {
   package var defaultTheta = 10_000.0
   /// What stands before every name of the language model's tensors.
   package var prefix = ""
+  package var family = Family.dense
+  /// Table of tensor names of the vision tower and its projector; `nil` where no archive of them can
+  /// be written.
+  package var projectorTable: String?
+
+  /// What a configuration says beyond what it says of a dense Llama.
+  package enum Family: String, Hashable, Sendable {
+    case dense
+    /// Experts in every layer.
+    case mixtral
+    /// Experts, and layers that attend in chunks.
+    case llama4
+    /// Layers that attend to a picture, among those of a dense Llama.
+    case crossAttention
+  }
 
   package enum HeadSize: Hashable, Sendable {
     /// `hidden_size / num_attention_heads`, written into the archive.
@@ -37,12 +52,12 @@ package struct ModelClass: Hashable, Sendable {
     Formats.architectures, name: "architectures/architectures.tsv",
     columns: [
       "class", "architecture", "tensors", "modelType", "contextLength", "keyValueHeads",
-      "headSize", "rmsEpsilon", "theta", "prefix",
+      "headSize", "rmsEpsilon", "theta", "prefix", "family", "projector",
     ]
   ).rows.map { row in
     guard let context = Int(row["contextLength"]), let epsilon = Double(row["rmsEpsilon"]),
-      let theta = Double(row["theta"])
-    else { preconditionFailure("architectures.tsv, line \(row.line): no number") }
+      let theta = Double(row["theta"]), let family = Family(rawValue: row["family"])
+    else { preconditionFailure("architectures.tsv, line \(row.line): no number or family") }
     let headSize: HeadSize
     switch row["headSize"] {
     case "computed": headSize = .computed
@@ -58,7 +73,8 @@ package struct ModelClass: Hashable, Sendable {
       modelType: row["modelType"], defaultContextLength: context,
       defaultKeyValueHeadCount: Int(row["keyValueHeads"]), defaultHeadSize: headSize,
       defaultEpsilon: epsilon, defaultTheta: theta,
-      prefix: row["prefix"] == "-" ? "" : row["prefix"])
+      prefix: row["prefix"], family: family,
+      projectorTable: row["projector"].isEmpty ? nil : row["projector"])
   }
 
   /// What `params.json` describes: Meta's own files name no class.

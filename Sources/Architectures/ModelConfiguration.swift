@@ -28,6 +28,8 @@ package struct ModelConfiguration: Sendable {
   package var experts: ExpertConfiguration?
   /// Of Llama 4; all others rotate in every layer and see everything.
   package var chunkedAttention: ChunkedAttention?
+  /// Layers of the checkpoint that attend to a picture, in order; the archive has none of them.
+  package var crossAttentionLayers: [Int] = []
   /// What the user should know about how the file was read.
   package var notes: [String] = []
 
@@ -56,8 +58,12 @@ package struct ModelConfiguration: Sendable {
     try Self.refuseUnsupported(root, modelClass)
 
     layerCount = try root.requiredCount("num_hidden_layers", in: Self.layerCounts)
+    if modelClass.family == .crossAttention {
+      crossAttentionLayers = try Self.crossAttentionLayers(root, of: layerCount)
+      layerCount -= crossAttentionLayers.count
+    }
     embeddingLength = try root.requiredCount("hidden_size", in: Self.lengths)
-    let isLlama4 = modelClass.architecture == "llama4"
+    let isLlama4 = modelClass.family == .llama4
     feedForwardLength = try root.requiredCount(
       isLlama4 ? "intermediate_size_mlp" : "intermediate_size", in: Self.lengths)
     headCount = try root.requiredCount("num_attention_heads", in: Self.lengths)
@@ -105,10 +111,12 @@ package struct ModelConfiguration: Sendable {
     isCausal = try root.flag("is_causal") ?? true
     rotary = try RotaryConfiguration(
       root, contextLength: contextLength, defaultTheta: defaults?.defaultTheta, notes: &notes)
-    if isLlama4 {
+    switch modelClass.family {
+    case .dense, .crossAttention: break
+    case .llama4:
       experts = try ExpertConfiguration(llama4: root, layerCount: layerCount)
       chunkedAttention = try ChunkedAttention(root, layerCount: layerCount)
-    } else if modelClass.tensorTable == "mixtral" {
+    case .mixtral:
       experts = try ExpertConfiguration(mixtral: root, feedForwardLength: feedForwardLength)
     }
     try checkHeads(root)
@@ -174,8 +182,10 @@ package struct ModelConfiguration: Sendable {
     _ root: ConfigurationReader, _ modelClass: ModelClass
   ) throws(FormatError) {
     var refused = ["text_config", "num_experts", "n_routed_experts", "draft_vocab_size"]
-    // A dense class has no experts.
-    if modelClass.tensorTable == "llama" { refused.append("num_local_experts") }
+    switch modelClass.family {
+    case .dense, .crossAttention: refused.append("num_local_experts")
+    case .mixtral, .llama4: break
+    }
     for name in refused where root[name] != nil {
       throw root.error(
         name,

@@ -38,6 +38,8 @@ package struct ModelMapping: Sendable {
   package var vocabularySize: Int
   /// What the user should know.
   package var notes: [String]
+  /// Tensors of a vision tower and its projector, which the archive does not hold.
+  package var visionTensorCount: Int
 
   /// Elements of all tensors of the archive, for the size label.
   package var elementCount: Int {
@@ -61,8 +63,7 @@ package struct ModelMapping: Sendable {
     _ configuration: ModelConfiguration, tensors: [TensorDescriptor], files: [String] = [],
     allowsNonstock: Bool = false
   ) throws(FormatError) {
-    let index = TensorRuleIndex(TensorRule.table(configuration.modelClass.tensorTable))
-    let matcher = Matcher(configuration: configuration, index: index, files: files)
+    let matcher = TensorMatcher(configuration, files: files)
     let matches = try matcher.match(tensors)
     self.tensors = try matcher.map(matches)
     try matcher.checkComplete(matches)
@@ -76,137 +77,12 @@ package struct ModelMapping: Sendable {
     expertCount = configuration.experts?.count ?? 0
     vocabularySize = configuration.vocabularySize
     notes = configuration.notes
+    if let note = configuration.crossAttentionNote { notes.append(note) }
     let skipped = matches.filter { $0.rule.presence == .skip }
-    let vision = skipped.count { $0.rule.isPrefix }
-    if vision > 0 {
-      notes.append("left out: \(vision) tensors of the vision tower and its projector")
+    visionTensorCount = skipped.count { $0.rule.isPrefix }
+    if skipped.count > visionTensorCount {
+      notes.append(
+        "left out: \(skipped.count - visionTensorCount) tensors that the archive recomputes")
     }
-    if skipped.count > vision {
-      notes.append("left out: \(skipped.count - vision) tensors that the archive recomputes")
-    }
-  }
-}
-
-/// A tensor and the rule that its name fits.
-private struct Match {
-  var tensor: TensorDescriptor
-  var ruleIndex: Int
-  var rule: TensorRule
-  var layer: Int?
-}
-
-private struct Matcher {
-  var configuration: ModelConfiguration
-  var index: TensorRuleIndex
-  var files: [String]
-
-  func match(_ tensors: [TensorDescriptor]) throws(FormatError) -> [Match] {
-    var matches: [Match] = []
-    var unknown: [TensorDescriptor] = []
-    for tensor in tensors {
-      guard let found = index.match(languageName(tensor.name)) else {
-        unknown.append(tensor)
-        continue
-      }
-      let rule = index.rules[found.rule]
-      matches.append(
-        Match(tensor: tensor, ruleIndex: found.rule, rule: rule, layer: found.layer))
-    }
-    // A quantized release has unknown scales beside its weights: its type is the better hint.
-    for match in matches where match.rule.presence != .skip {
-      if !ModelMapping.sourceTypes.contains(match.tensor.type) {
-        let known = ModelMapping.sourceTypes.map(\.name).joined(separator: ", ")
-        throw error(
-          match.tensor,
-          .unsupported(found: "type \(match.tensor.type), not yet read", allowed: known))
-      }
-    }
-    if let tensor = unknown.first {
-      throw error(
-        tensor,
-        .unsupported(
-          found: "a tensor that \(configuration.modelClass.name) does not have",
-          allowed: "the names in formats/architectures/\(configuration.modelClass.tensorTable).tsv")
-      )
-    }
-    return matches
-  }
-
-  /// The name as a model without other towers has it.
-  private func languageName(_ name: ExactString) -> ExactString {
-    let prefix = configuration.modelClass.prefix
-    guard !prefix.isEmpty, name.string.hasPrefix(prefix) else { return name }
-    return ExactString(String(name.string.dropFirst(prefix.count)))
-  }
-
-  func map(_ matches: [Match]) throws(FormatError) -> [MappedTensor] {
-    var mapped: [MappedTensor] = []
-    var sources: [ExactString: ExactString] = [:]
-    for match in matches where match.rule.presence != .skip {
-      let tensor = match.tensor
-      if let layer = match.layer, layer >= configuration.layerCount {
-        throw error(
-          tensor,
-          .inconsistent(
-            "belongs to layer \(layer), but \(configuration.modelClass.layerCountName) is "
-              + "\(configuration.layerCount)"))
-      }
-      guard match.rule.mayBe(inLayer: match.layer ?? 0, configuration) else {
-        let step = configuration.experts?.layerStep ?? 1
-        throw error(
-          tensor,
-          .inconsistent(
-            match.rule.presence == .dense
-              ? "is dense, but its layer has experts (one layer in \(step))"
-              : "belongs to experts, but its layer is dense (experts: one layer in \(step))"))
-      }
-      let shape = match.rule.shape(configuration)
-      guard tensor.shape == shape else {
-        throw error(
-          tensor,
-          .inconsistent(
-            "has shape \(printable("\(tensor.shape)", limit: 80)), the configuration needs \(shape)"
-          ))
-      }
-      let name = match.rule.archive.name(layer: match.layer ?? 0)
-      if let other = sources.updateValue(tensor.name, forKey: name) {
-        throw error(tensor, .duplicate("of \(printable(other.string)): both are \(name)"))
-      }
-      mapped.append(
-        MappedTensor(
-          source: tensor, name: name, shape: shape,
-          transform: match.rule.transform(configuration)))
-    }
-    return mapped
-  }
-
-  /// Every layer has the same tensors, and all that the configuration calls for.
-  func checkComplete(_ matches: [Match]) throws(FormatError) {
-    var layers: [Int: Set<Int>] = [:]
-    for match in matches { layers[match.ruleIndex, default: []].insert(match.layer ?? 0) }
-    var missing: [ExactString] = []
-    for (ruleIndex, rule) in index.rules.enumerated() where rule.presence != .skip {
-      let present = layers[ruleIndex] ?? []
-      guard rule.isRequired(configuration) || !present.isEmpty else { continue }
-      for layer in 0..<(rule.isPerLayer ? configuration.layerCount : 1)
-      where !present.contains(layer) && rule.mayBe(inLayer: layer, configuration) {
-        missing.append(
-          ExactString(
-            configuration.modelClass.prefix + rule.source.name(layer: layer).string))
-      }
-    }
-    guard let first = missing.first else { return }
-    let others = missing.count == 1 ? "" : " and \(missing.count - 1) other tensors"
-    throw FormatError(
-      file: files.count == 1 ? files[0] : configuration.file, field: "tensors",
-      reason: .missing("tensor \(first)\(others)"))
-  }
-
-  private func error(_ tensor: TensorDescriptor, _ reason: FormatError.Reason) -> FormatError {
-    let region = tensor.regions.first
-    let file = region.flatMap { files.indices.contains($0.file) ? files[$0.file] : nil }
-    return FormatError(
-      file: file ?? configuration.file, fileOffset: file == nil ? nil : region?.fileOffset,
-      field: printable(tensor.name.string, limit: 120), reason: reason)
   }
 }

@@ -8,6 +8,8 @@ struct TensorRule: Sendable {
     case required, untied, attentionBias, mlpBias, skip
     /// In the layers that have experts; in the others.
     case experts, dense
+    /// In the layers that attend to text; in those that attend to a picture, which are left out.
+    case selfAttention, crossAttention
   }
 
   /// Text before and after the layer number; `after` is `nil` where there is none.
@@ -33,6 +35,9 @@ struct TensorRule: Sendable {
   private var transform: String
   private var shape: [String]
 
+  /// Whether the archive has no such tensor.
+  var isLeftOut: Bool { presence == .skip || presence == .crossAttention }
+
   var isPerLayer: Bool { source.after != nil }
   /// Whether the rule is for all names that begin like its source.
   var isPrefix: Bool { !isPerLayer && source.before.hasSuffix("*") }
@@ -53,10 +58,13 @@ struct TensorRule: Sendable {
   }
 
   /// The shape that the configuration demands, row-major.
-  func shape(_ configuration: ModelConfiguration) -> Shape {
+  ///
+  /// - Precondition: `vision` is there for a table of a vision tower.
+  func shape(_ configuration: ModelConfiguration, _ vision: VisionConfiguration? = nil) -> Shape {
     Shape(
       shape.map { name in
-        switch name {
+        if let size = vision?.size(name) { return size }
+        return switch name {
         case "vocabulary": configuration.vocabularySize
         case "embedding": configuration.embeddingLength
         case "feedForward": configuration.feedForwardLength
@@ -91,11 +99,11 @@ struct TensorRule: Sendable {
   /// Whether the model is incomplete without this tensor.
   func isRequired(_ configuration: ModelConfiguration) -> Bool {
     switch presence {
-    case .required, .experts, .dense: true
+    case .required, .experts, .dense, .selfAttention: true
     case .untied: !configuration.tiesEmbeddings
     case .attentionBias: configuration.hasAttentionBias
     case .mlpBias: configuration.hasMLPBias
-    case .skip: false
+    case .skip, .crossAttention: false
     }
   }
 }

@@ -11,7 +11,7 @@ public enum FitTarget: Hashable, Sendable {
 }
 
 /// Types chosen for the tensors of a plan, so that they do the least harm within a size.
-package struct Fit: Sendable {
+public struct Fit: Sendable {
   /// By tensor name in the archive.
   package var types: [ExactString: TensorType]
   /// Bytes of the file, or of the tensors where bits per weight were asked for.
@@ -24,8 +24,8 @@ package struct Fit: Sendable {
   package var unitCount: Int
 
   /// No choice is within the target.
-  package struct TooSmall: Error, Hashable, Sendable, CustomStringConvertible {
-    package var description: String {
+  public struct TooSmall: Error, Hashable, Sendable, CustomStringConvertible {
+    public var description: String {
       let wanted =
         switch target {
         case .byteCount(let count): "\(count) bytes"
@@ -38,10 +38,10 @@ package struct Fit: Sendable {
         """
     }
 
-    package var target: FitTarget
+    public var target: FitTarget
     /// The smallest that is possible with the types allowed.
-    package var smallest: UInt64
-    package var smallestBitsPerWeight: Double
+    public var smallest: UInt64
+    public var smallestBitsPerWeight: Double
   }
 
   /// Tensors that a choice is made for: matrices whose type no option decided.

@@ -21,7 +21,7 @@ public struct RunProgress: Sendable {
 
   /// Of a step that looks at weights alone.
   package init(tensors fraction: Double) {
-    self.init(step: .tensors, fraction: fraction, detail: "", tokensPerSecond: 0)
+    self.init(step: .tensors, fraction: fraction, detail: "types tried on weights", tokensPerSecond: 0)
   }
 }
 

@@ -39,17 +39,23 @@ public struct Converter: Sendable {
 
   /// Opens the input, reads its headers, and plans.
   ///
+  /// - Parameters:
+  ///   - checkpoint: directory or file.
+  ///   - output: path of the archive; `nil` writes the projector alone.
+  ///   - projector: what to write of a vision tower; `nil` for nothing.
+  ///   - recipe: types and options.
+  ///   - memoryLimit: most resident bytes.
   /// - Throws: `FormatError` about the input, or `UsageError` about the recipe.
   public init(
-    checkpoint: String, output: String, recipe: Recipe = Recipe(),
-    memoryLimit: UInt64 = Converter.defaultMemoryLimit
+    checkpoint: String, output: String?, projector: ProjectorOutput? = nil,
+    recipe: Recipe = Recipe(), memoryLimit: UInt64 = Converter.defaultMemoryLimit
   ) throws {
     self.memoryLimit = memoryLimit
     let peakBefore = ProcessMemory.peakResidentByteCount
     (plan, inputs) = try Self.statingUsage {
       try makePlan(
-        checkpoint: checkpoint, output: output, recipe: recipe, memoryLimit: memoryLimit,
-        version: ingotVersion)
+        checkpoint: checkpoint, output: output, projector: projector, recipe: recipe,
+        memoryLimit: memoryLimit, version: ingotVersion)
     }
     let peak = ProcessMemory.peakResidentByteCount
     planningPeak = peak > peakBefore ? peak : 0
@@ -98,8 +104,6 @@ public struct Converter: Sendable {
       throw UsageError(error.description)
     } catch let error as ForwardBudget.TooSmall {
       throw UsageError(error.description)
-    } catch let error as Fit.TooSmall {
-      throw UsageError(error.description)
     } catch let error as MemoryBudget.TooSmall {
       throw UsageError(error.description)
     }
@@ -107,9 +111,8 @@ public struct Converter: Sendable {
 
   /// Why `run` would not even start to write; `nil` when nothing is known to stand against it.
   public var obstacle: String? {
-    guard let first = plan.outputs.first else { return nil }
     do {
-      try OutputFile.checkFolder(of: first.path)
+      for output in plan.outputs { try OutputFile.checkFolder(of: output.path) }
       try checkDiskSpace()
       return nil
     } catch {
@@ -118,20 +121,27 @@ public struct Converter: Sendable {
   }
 
   private func checkDiskSpace() throws(OutputError) {
-    guard let first = plan.outputs.first,
-      let free = OutputFile.freeByteCount(inFolderOf: first.path), free < plan.totalByteCount
-    else { return }
-    throw OutputError(
-      path: first.path, step: .freeSpace,
-      reason: "needs \(plan.totalByteCount) bytes, \(free) are free")
+    for output in plan.outputs {
+      let needed = plan.outputs.reduce(0) {
+        $0 + (OutputFile.isSameFolder($1.path, output.path) ? $1.byteCount : 0)
+      }
+      guard let free = OutputFile.freeByteCount(inFolderOf: output.path), free < needed else {
+        continue
+      }
+      throw OutputError(
+        path: output.path, step: .freeSpace, reason: "needs \(needed) bytes, \(free) are free")
+    }
   }
 }
 
 /// What a finished conversion did.
 public struct ConversionSummary: Sendable {
   public var outputs: [String]
+  /// The one among them that holds a vision tower.
+  public var projector: String?
   public var byteCount: UInt64
   public var tensorCount: Int
+  /// Of the language model.
   public var weightCount: UInt64
   public var bitsPerWeight: Double
   public var elapsed: Duration
@@ -139,6 +149,7 @@ public struct ConversionSummary: Sendable {
 
   init(plan: ConversionPlan, elapsed: Duration) {
     outputs = plan.outputs.map(\.path)
+    projector = plan.outputs.first { $0.kind == .mmproj }?.path
     byteCount = plan.totalByteCount
     tensorCount = plan.tensors.count
     weightCount = plan.weightCount

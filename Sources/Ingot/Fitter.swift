@@ -2,7 +2,6 @@
 import ForwardRuns
 import Quantizers
 import ReferenceModel
-import StrictJSON
 
 /// What the types of an archive are chosen by.
 public struct FitOptions: Sendable {
@@ -17,8 +16,10 @@ public struct FitOptions: Sendable {
   public var types: [String] = []
   public var minimumType: String?
   public var maximumType: String?
-  /// Types that are tried on the model, one tensor at a time; empty for the standard one.
+  /// Types that are tried on the text, one tensor at a time; empty for the standard ones.
   public var probeTypes: [String] = []
+  /// Where measurements are kept, for other targets and to go on after an interruption.
+  public var measurementsFile: String?
 
   public init(target: FitTarget) { self.target = target }
 }
@@ -28,20 +29,26 @@ public struct FitOptions: Sendable {
 ///     var options = FitOptions(target: .byteCount(60 << 30))
 ///     options.text = "calibration.txt"
 ///     let fitted = try Fitter(
-///       checkpoint: "Llama-3.1-8B", output: "llama.gguf", recipe: recipe, options).run()
+///       checkpoint: "Llama-3.1-8B", output: "llama.gguf", recipe: Recipe(), options).run()
 ///     let summary = try Converter(
 ///       checkpoint: "Llama-3.1-8B", output: "llama.gguf", recipe: fitted.recipe).run()
 public struct Fitter: Sendable {
-  private let checkpoint: String
-  private let output: String
+  /// One-line remarks; known before anything is measured.
+  public let notes: [String]
   private let recipe: Recipe
   private let options: FitOptions
   private let threadCount: Int
   private let memoryLimit: UInt64
   /// Of the whole archive, before types are chosen.
   private let base: Converter
+  /// Types that each free tensor of the plan may get.
   private let candidates: [Int: [TensorType]]
+  private let probeTypes: CandidateTypes
   private let opened: (model: OpenedModel, text: ChunkedText)?
+  /// Everything that measurements depend on.
+  private let run: [String]
+  /// From an earlier run.
+  private let known: FitMeasurements
 
   /// Tokens of the text that are read unless told otherwise.
   public static let defaultTokenCount = 4096
@@ -54,11 +61,9 @@ public struct Fitter: Sendable {
   /// - Throws: `FormatError` about an input, `UsageError`.
   public init(
     checkpoint: String, output: String, recipe: Recipe, _ options: FitOptions,
-    memoryLimit: UInt64 = Converter.defaultMemoryLimit,
+    memoryLimit: UInt64 = Verifier.defaultMemoryLimit,
     threadCount: Int = Converter.defaultThreadCount
   ) throws {
-    self.checkpoint = checkpoint
-    self.output = output
     self.options = options
     self.threadCount = threadCount
     self.memoryLimit = memoryLimit
@@ -70,22 +75,48 @@ public struct Fitter: Sendable {
     let base = try Converter(
       checkpoint: checkpoint, output: output, recipe: recipe, memoryLimit: memoryLimit)
     self.base = base
-    candidates = try Converter.statingUsage { try Self.candidates(base, options) }
-    guard let path = options.text else {
-      opened = nil
-      return
+    var notes = base.plan.notes
+    (candidates, probeTypes) = try Converter.statingUsage {
+      (try Self.candidates(base, options), try CandidateTypes(probeNames: options.probeTypes))
     }
-    _ = try Converter.statingUsage { try MatrixLibrary.shared.get() }
-    let model = try OpenedModel(checkpoint)
-    let file = try Converter.statingUsage { try TextFile(path, memoryLimit: memoryLimit) }
-    let contextLength = options.contextLength ?? Self.defaultContextLength
-    let limit = options.chunkLimit ?? max(1, Self.defaultTokenCount / contextLength)
-    opened = (
-      model,
-      try ChunkedText(
+    guard !candidates.isEmpty else {
+      throw UsageError("options give every tensor its type: nothing is left to choose")
+    }
+    var run = ["ingot \(ingotVersion)", "sample \(TypeErrorMeasurement.standardSampleWeightCount)"]
+    for path in base.plan.inputs { run.append(try Self.identity(path)) }
+    if let path = recipe.importanceFile { run.append("importance " + (try Self.identity(path))) }
+    if let path = options.text {
+      _ = try Converter.statingUsage { try MatrixLibrary.shared.get() }
+      let model = try OpenedModel(checkpoint)
+      let file = try Converter.statingUsage { try TextFile(path, memoryLimit: memoryLimit) }
+      let contextLength = options.contextLength ?? Self.defaultContextLength
+      let limit = options.chunkLimit ?? max(1, Self.defaultTokenCount / contextLength)
+      try Converter.statingUsage {
+        try ChunkedText.check(contextLength: contextLength, chunkLimit: limit)
+      }
+      let text = try ChunkedText(
         file, tokens: file.tokens(model.encoder), encoder: model.encoder,
         contextLength: contextLength, chunkLimit: limit)
-    )
+      if let warning = ChunkedText.warning(contextLength: contextLength, model: model) {
+        notes.append(warning)
+      }
+      run.append(
+        "text of \(file.bytes.count) bytes, CRC-32 \(String(file.checksum, radix: 16)), "
+          + "\(text.chunkCount) chunks of \(contextLength)")
+      opened = (model, text)
+    } else {
+      opened = nil
+      notes.append("no --text: how much the model minds each tensor is not measured")
+    }
+    self.notes = notes
+    self.run = run
+    known = try options.measurementsFile.flatMap { try FitMeasurements($0, run: run) } ?? .init()
+  }
+
+  private static func identity(_ path: String) throws(FormatError) -> String {
+    let identity = try PositionalFile(path).identity
+    return "\(OutputFile.name(of: path)) of \(identity.byteCount) bytes, changed "
+      + "\(identity.modifiedSeconds).\(identity.modifiedNanoseconds)"
   }
 
   private static func candidates(_ base: Converter, _ options: FitOptions) throws
@@ -99,62 +130,84 @@ public struct Fitter: Sendable {
       let types = choice.types(of: tensor, importance: tensor.importance != nil)
       guard !types.isEmpty else {
         throw UsageError(
-          "none of the allowed types fits \(tensor.name), with rows of \(tensor.columnCount) weights"
-            + (tensor.importance == nil ? " and no importance" : ""))
+          "none of the allowed types fits \(tensor.name), with rows of \(tensor.columnCount) "
+            + "weights" + (tensor.importance == nil ? " and no importance" : ""))
       }
       result[index] = types
     }
     return result
   }
 
-  /// Measures, chooses, and plans.
+  /// Measures what is not known yet, and chooses.
+  ///
+  /// - Throws: `FormatError` about the input's contents, `Fit.TooSmall` when nothing fits the target,
+  ///   `OutputError` when measurements cannot be kept, `FitInterrupted`.
   public func run(
     cancellation: CancellationFlag = CancellationFlag(),
     progress: (@Sendable (RunProgress) -> Void)? = nil
   ) throws -> FittedRecipe {
     let kernels = try Converter.statingUsage { try KernelTable.choice.get() }
-    let measurements = try measure(kernels, cancellation, progress)
-    let fit = try Converter.statingUsage {
-      try Fit(
-        base.plan, candidates: candidates, measurements: measurements, target: options.target,
-        alignment: 32)
+    var measurements = known
+    do {
+      try measureErrors(&measurements, kernels, cancellation, progress)
+      try measureDivergences(&measurements, kernels, cancellation, progress)
+    } catch is ForwardCancelled {
+      throw FitInterrupted(measurementsFile: options.measurementsFile)
+    } catch is ConversionCancelled {
+      throw FitInterrupted(measurementsFile: options.measurementsFile)
     }
+    let fit = try Fit(
+      base.plan, candidates: candidates, measurements: measurements, target: options.target,
+      alignment: base.inputs.metadata["general.alignment"]?.int ?? 32)
     var recipe = recipe
     recipe.types = fit.types
-    return FittedRecipe(recipe: recipe, fit: fit, isMeasured: opened != nil)
+    return FittedRecipe(recipe: recipe, fit: fit, plan: base.plan, isMeasured: opened != nil)
   }
 
-  private func measure(
-    _ kernels: KernelTable, _ cancellation: CancellationFlag,
+  private func keep(_ measurements: FitMeasurements) throws(OutputError) {
+    guard let path = options.measurementsFile else { return }
+    try measurements.write(path, run: run)
+  }
+
+  private func measureErrors(
+    _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
     _ progress: (@Sendable (RunProgress) -> Void)?
-  ) throws -> FitMeasurements {
+  ) throws {
     // Experts that lie singly in the order in which they would be stacked.
-    let places = candidates.keys.map { index in
-      (index: index, place: SplitExperts.place(of: base.plan.tensors[index].name))
+    let places = candidates.map { index, types in
+      let tensor = base.plan.tensors[index]
+      let probes = probeTypes.types(of: tensor, importance: tensor.importance != nil)
+      return (
+        index: index, types: types + probes.filter { !types.contains($0) },
+        place: SplitExperts.place(of: tensor.name)
+      )
     }.sorted { ($0.place.stack, $0.place.expert) < ($1.place.stack, $1.place.expert) }
-    let indices = places.map(\.index)
-    let probeTypes = try Converter.statingUsage { try CandidateTypes(probeNames: options.probeTypes) }
+    let isComplete = places.allSatisfy { entry in
+      guard let errors = result.errors[entry.place.stack] else { return false }
+      return entry.place.expert < errors.signals.count
+        && entry.types.allSatisfy { errors.errors[$0] != nil }
+    }
+    if isComplete { return }
     let measured = try TypeErrorMeasurement(
       plan: base.plan, inputs: base.inputs, kernels: kernels, threadCount: threadCount,
       cancellation: cancellation
-    ).run(
-      indices.map { index in
-        let tensor = base.plan.tensors[index]
-        let types = candidates[index] ?? []
-        let probes = probeTypes.types(of: tensor, importance: tensor.importance != nil)
-        return (index, types + probes.filter { !types.contains($0) })
-      }
-    ) { fraction in
-      progress?(RunProgress(tensors: fraction))
-    }
-    var result = FitMeasurements()
-    for ((_, place), errors) in zip(places, measured) { result.add(errors, to: place) }
-    guard let (opened, text) = opened else { return result }
+    ).run(places.map { ($0.index, $0.types) }) { progress?(RunProgress(tensors: $0)) }
+    result.errors = [:]
+    for (entry, errors) in zip(places, measured) { result.add(errors, to: entry.place) }
+    try keep(result)
+  }
+
+  private func measureDivergences(
+    _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
+    _ progress: (@Sendable (RunProgress) -> Void)?
+  ) throws {
+    guard let (opened, text) = opened else { return }
     var probes: [SensitivityRun.Probe] = []
-    for (role, _) in opened.model.inputLengths.sorted(by: { $0.key.archiveName < $1.key.archiveName })
-    {
-      guard let errors = result.errors[ExactString(role.archiveName)] else { continue }
-      for type in probeTypes.types where errors.errors[type] != nil {
+    for role in opened.model.inputLengths.keys.sorted(by: { $0.archiveName < $1.archiveName }) {
+      let name = ExactString(role.archiveName)
+      guard let errors = result.errors[name] else { continue }
+      for type in probeTypes.types
+      where errors.errors[type] != nil && result.divergences[name]?[type] == nil {
         probes.append(SensitivityRun.Probe(role: role, type: type))
       }
     }
@@ -167,37 +220,21 @@ public struct Fitter: Sendable {
           result.divergences[ExactString(probe.role.archiveName), default: [:]][probe.type] =
             divergence
         }
+        try keep(result)
       }
     }
-    return result
   }
 }
 
-/// A recipe with the types that were chosen.
-public struct FittedRecipe: Sendable {
-  public var recipe: Recipe
-  package var fit: Fit
-  /// Whether a text was read.
-  public var isMeasured: Bool
-}
-
-extension FittedRecipe {
-  /// One line for people.
-  public var text: String {
-    let share = Double(fit.byteCount) / Double(max(1, fit.byteLimit)) * 100
-    let how =
-      isMeasured
-      ? "expected divergence \(fixed(fit.expectedDivergence, 5)) nats"
-      : "chosen by errors of weights alone, no text was read"
-    return "types chosen for \(fit.unitCount) tensors: \(fit.byteCount) of \(fit.byteLimit) bytes "
-      + "(\(fixed(share, 2)) %), \(how), at most \(fixed(fit.gap * 100, 4)) % from the best"
-  }
-
-  /// What `--recipe` reads.
-  public var json: String {
-    RecipeFile(
-      title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: recipe.types
-    ).json
+/// A choice of types that was stopped by a signal.
+public struct FitInterrupted: Error, Sendable, CustomStringConvertible {
+  var measurementsFile: String?
+  public var description: String {
+    guard let measurementsFile else {
+      return "interrupted; with --measurements FILE, what was measured would have been kept"
+    }
+    return "interrupted; what was measured is in \(printable(measurementsFile)): "
+      + "run the same command to go on"
   }
 }
 

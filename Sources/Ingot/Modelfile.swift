@@ -72,10 +72,16 @@ extension Converter {
   /// - Throws: `UsageError` when it would replace the archive or an input or the archive is split,
   ///   `OutputError` when it cannot be written.
   public func prepareModelfile(at path: String) throws -> OutputFile {
-    guard let archive = plan.outputs.first?.path, plan.outputs.count == 1 else {
-      throw UsageError("--modelfile needs a single archive; leave out --split-max-size")
+    let archives = plan.outputs.filter { $0.kind == .model }
+    guard let archive = archives.first?.path, archives.count == 1 else {
+      throw UsageError(
+        archives.isEmpty
+          ? "--modelfile needs an archive: give -o FILE"
+          : "--modelfile needs a single archive; leave out --split-max-size")
     }
-    if OutputFile.isSamePlace(path, archive) || inputs.files.contains(path) {
+    if plan.outputs.contains(where: { OutputFile.isSamePlace(path, $0.path) })
+      || inputs.files.contains(path)
+    {
       throw UsageError("--modelfile \(printable(path)) is also the archive or an input")
     }
     let modelfile = Modelfile(

@@ -2,12 +2,13 @@ import StrictJSON
 
 extension ConversionPlan {
   private var totals: [TypeTotal] {
-    TypeTotal.list(tensors.map { ($0.type, UInt64($0.elementCount), UInt64($0.byteCount)) })
+    TypeTotal.list(modelTensors.map { ($0.type, UInt64($0.elementCount), UInt64($0.byteCount)) })
   }
 
   /// The plan in numbers, for people.
   public var table: String {
-    var lines = ["\(recipe): \(tensors.count) tensors, \(weightCount) weights"]
+    let modelCount = modelTensors.count
+    var lines = ["\(recipe): \(modelCount) tensors, \(weightCount) weights"]
     lines += TypeTotal.table(totals)
     let fallbacks = tensors.filter { $0.fallbackFrom != nil }
     if !fallbacks.isEmpty {
@@ -19,7 +20,11 @@ extension ConversionPlan {
       }
     }
     lines.append("\(fixed(bitsPerWeight, 2)) bits per weight, \(totalByteCount) bytes to write:")
-    lines += outputs.map { "  \(printable($0.path)): \($0.byteCount) bytes" }
+    lines += outputs.map {
+      "  \(printable($0.path)): \($0.byteCount) bytes"
+        + ($0.kind == .mmproj && modelCount < tensors.count
+          ? ", vision tower and projector (\(tensors.count - modelCount) tensors)" : "")
+    }
     return lines.joined(separator: "\n")
   }
 
@@ -45,6 +50,8 @@ extension ConversionPlan {
           json.object { json in
             json.key("path")
             json.value(output.path)
+            json.key("kind")
+            json.value(output.kind.rawValue)
             json.key("bytes")
             json.value(output.byteCount)
             json.key("headerBytes")
@@ -91,7 +98,9 @@ extension ConversionPlan.Tensor {
 extension ConversionSummary {
   public var text: String {
     var names = outputs.prefix(1).map { printable($0) }.joined()
-    if outputs.count > 1 { names += " and \(outputs.count - 1) more parts" }
+    let parts = outputs.filter { $0 != projector }
+    if parts.count > 1 { names += " and \(parts.count - 1) more parts" }
+    if let projector, !parts.isEmpty { names += " and \(printable(projector))" }
     return """
       \(names): \(tensorCount) tensors, \(byteCount) bytes, \(rounded(bitsPerWeight)) bits per \
       weight, in \(rounded(seconds)) s, peak memory \(peakResidentByteCount >> 20) MiB

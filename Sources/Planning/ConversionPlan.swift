@@ -83,7 +83,15 @@ public struct ConversionPlan: Sendable {
 
   /// One file to be written.
   public struct Output: Sendable {
+    public enum Kind: String, Hashable, Sendable {
+      /// The language model, or one part of it.
+      case model
+      /// Its vision tower and projector.
+      case mmproj
+    }
+
     public var path: String
+    public var kind = Kind.model
     /// The file's bytes from its start to its first tensor.
     public var header: [UInt8]
     public var byteCount: UInt64
@@ -118,9 +126,18 @@ extension ConversionPlan {
   public var totalByteCount: UInt64 { outputs.reduce(0) { $0 + $1.byteCount } }
   /// Bytes of tensor data without headers and padding.
   public var tensorByteCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.byteCount) } }
-  public var weightCount: UInt64 { tensors.reduce(0) { $0 + UInt64($1.elementCount) } }
-  /// 8 × tensor bytes / weights, over all tensors.
+  /// Tensors of the language model; of a vision tower that is written alone, all.
+  public var modelTensors: [Tensor] {
+    guard let tower = outputs.firstIndex(where: { $0.kind == .mmproj }), tower > 0 else {
+      return tensors
+    }
+    return tensors.filter { $0.output != tower }
+  }
+  /// Of `modelTensors`.
+  public var weightCount: UInt64 { modelTensors.reduce(0) { $0 + UInt64($1.elementCount) } }
+  /// 8 × tensor bytes / weights, over `modelTensors`.
   public var bitsPerWeight: Double {
-    weightCount == 0 ? 0 : Double(tensorByteCount) * 8 / Double(weightCount)
+    let byteCount = modelTensors.reduce(0) { $0 + UInt64($1.byteCount) }
+    return weightCount == 0 ? 0 : Double(byteCount) * 8 / Double(weightCount)
   }
 }

@@ -5,7 +5,7 @@ import Tensors
 
 extension PlanBuilder {
   /// Version of the block layouts that all readers of today expect.
-  private static let quantizationVersion: UInt32 = 2
+  static let quantizationVersion: UInt32 = 2
 
   /// The three keys that say which part of a split archive a file is, and padding.
   private static let splitKeysByteCount = 256
@@ -103,7 +103,9 @@ extension PlanBuilder {
     if plan.tensors.contains(where: { SplitExperts.stack(of: $0.name) != nil }) {
       metadata[SplitExperts.key] = .bool(true)
     }
-    if recipe.hasProvenance { addProvenance(to: &metadata, plan) }
+    if recipe.hasProvenance {
+      metadata.merge(provenance(of: model.source, recipe: plan.recipe, version: version))
+    }
     return metadata
   }
 
@@ -114,18 +116,20 @@ extension PlanBuilder {
     return Planning.fileType(
       holdingMostOf: model.isArchive || blocks.isEmpty ? byteCounts : blocks)
   }
+}
 
-  /// What the archive was made from, without anything that differs between machines: names and
-  /// sizes of the source files, the recipe, and our version.
-  private func addProvenance(to metadata: inout Metadata, _ plan: ConversionPlan) {
-    let files = zip(model.source.files, model.source.fileByteCounts)
-      .map { path, byteCount in (name: OutputFile.name(of: path), byteCount: byteCount) }
-      .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-    metadata["ingot.version"] = .string(version)
-    metadata["ingot.recipe"] = .string(plan.recipe)
-    metadata["ingot.source.files"] = .array(.string(StringTable(files.map(\.name))))
-    metadata["ingot.source.byte_counts"] = .array(.uint64(files.map(\.byteCount)))
-  }
+/// What an archive was made from, without anything that differs between machines: names and sizes of
+/// the source files, the recipe, and our version.
+func provenance(of source: any TensorSource, recipe: String, version: String) -> Metadata {
+  let files = zip(source.files, source.fileByteCounts)
+    .map { path, byteCount in (name: OutputFile.name(of: path), byteCount: byteCount) }
+    .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+  var metadata = Metadata()
+  metadata["ingot.version"] = .string(version)
+  metadata["ingot.recipe"] = .string(recipe)
+  metadata["ingot.source.files"] = .array(.string(StringTable(files.map(\.name))))
+  metadata["ingot.source.byte_counts"] = .array(.uint64(files.map(\.byteCount)))
+  return metadata
 }
 
 extension Metadata {

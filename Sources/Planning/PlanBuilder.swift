@@ -8,20 +8,30 @@ import Tensors
 ///
 /// - Parameters:
 ///   - checkpoint: directory or file.
-///   - output: path of the archive.
+///   - output: path of the archive; `nil` writes none.
+///   - projector: what to write of a vision tower; `nil` for nothing.
 ///   - recipe: what the user asks for.
 ///   - memoryLimit: files that planning has to hold are refused when they alone exceed it.
 ///   - version: stored in the archive.
 /// - Returns: the plan, and what carrying it out needs besides.
 /// - Throws: `FormatError` about the input, `UsageError` about the recipe.
 package func makePlan(
-  checkpoint: String, output: String, recipe: Recipe, memoryLimit: UInt64, version: String
+  checkpoint: String, output: String?, projector: ProjectorOutput? = nil, recipe: Recipe,
+  memoryLimit: UInt64, version: String
 ) throws -> (plan: ConversionPlan, inputs: PlannedInputs) {
+  guard let output else {
+    guard let projector else { throw UsageError("nothing to write: give -o FILE") }
+    return try makePlan(
+      checkpoint: checkpoint, projector: projector, recipe: recipe, version: version)
+  }
   try checkHeldFiles(checkpoint: checkpoint, recipe: recipe, memoryLimit: memoryLimit)
   let model =
     switch try InputKind(checkpoint) {
+    case .archive where projector != nil: throw OpenedCheckpoint.noTower(checkpoint)
     case .archive: try InputModel(archive: checkpoint, recipe: recipe)
-    case .directory, .safetensors, .pytorch: try InputModel(checkpoint: checkpoint, recipe: recipe)
+    case .directory, .safetensors, .pytorch:
+      try InputModel(
+        checkpoint: checkpoint, projector: projector, recipe: recipe, version: version)
     }
   var builder = try PlanBuilder(model: model, recipe: recipe, output: output, version: version)
   let (plan, metadata) = try builder.build()
@@ -61,7 +71,8 @@ struct PlanBuilder {
 
   init(model: InputModel, recipe: Recipe, output: String, version: String) throws {
     self.model = model
-    if recipe.expertStorage == .split { try self.model.splitExperts() }
+    // What a recipe that was read says of another model is found below.
+    if recipe.expertStorage == .split { try self.model.splitExperts(isAsked: recipe.typesFile == nil) }
     self.recipe = recipe
     self.output = output
     self.version = version
@@ -117,6 +128,7 @@ struct PlanBuilder {
     var notes = model.notes
     notes += try ineffectiveOptions(rules, options: options, tensors: typed)
     notes += optionsWithoutEffect()
+    try checkRecipeFile(assignments)
     try carryBlocks(&assignments, &notes)
 
     let tensors = try outputOrder().map { index in
@@ -128,10 +140,27 @@ struct PlanBuilder {
       recipe: recipe.title ?? mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
       inputs: model.source.files, notes: notes)
     let metadata = try layOut(&plan)
-    for output in plan.outputs where inputFiles.contains(output.path) {
-      throw UsageError("the output \(printable(output.path)) is also an input")
-    }
+    try model.projector?.add(to: &plan)
+    try plan.checkOutputs(against: inputFiles)
     return (plan, metadata)
+  }
+
+  /// A recipe that was read has to be about these tensors, all of them.
+  private func checkRecipeFile(_ assignments: [TypeAssignment]) throws {
+    guard let file = recipe.typesFile else { return }
+    func fail(_ name: ExactString, _ reason: FormatError.Reason) -> FormatError {
+      FormatError(
+        file: file, field: "tensors.\(printable(name.string, limit: 120))", reason: reason,
+        advice: "the recipe is for another model")
+    }
+    let names = Set(model.tensors.map(\.name))
+    if let unknown = recipe.types.keys.filter({ !names.contains($0) }).min() {
+      throw fail(unknown, .inconsistent("the model has no such tensor"))
+    }
+    for (tensor, assignment) in zip(model.tensors, assignments)
+    where assignment.isQuantizable && recipe.types[tensor.name] == nil && !assignment.isForced {
+      throw fail(tensor.name, .missing("a type for this tensor of the model"))
+    }
   }
 
   /// Options that mean nothing for this input or this recipe.

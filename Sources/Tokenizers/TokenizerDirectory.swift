@@ -96,6 +96,10 @@ struct TokenizerDirectory {
     return root[key] ?? root["text_config"]?[key]
   }
 
+  /// Whether tokens behind the vocabulary stand for a picture: the text model of Llama 3.2 Vision
+  /// gives them no logit.
+  var hasPictureToken: Bool { modelConfig["model_type"]?.string == "mllama" }
+
   /// The caller's count of tokens, or `vocab_size` of `config.json` or of `params.json`, where −1
   /// says nothing; checked.
   func declaredCount(given: Int?) throws(FormatError) -> Int? {

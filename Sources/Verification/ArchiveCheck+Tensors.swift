@@ -24,8 +24,8 @@ enum TensorTable {
       return pattern[..<open] + "\(layer)" + pattern[pattern.index(after: close)...]
     }
 
-    func applies(to model: ModelDimensions) -> Bool {
-      models == "all" || (models == "experts") == (model.expertCount > 0)
+    func applies(to model: ModelDimensions, layer: Int) -> Bool {
+      models == "all" || (models == "experts") == model.hasExperts(inLayer: layer)
     }
   }
 
@@ -48,8 +48,9 @@ enum TensorTable {
     let rows = rows.filter { $0.architecture == architecture }
     var left: [ExactString: TensorDescriptor] = [:]
     for tensor in archive.tensors { left[tensor.name] = tensor }
-    for row in rows where row.applies(to: model) {
-      for layer in 0..<(row.isPerLayer ? model.layerCount : 1) {
+    for row in rows {
+      for layer in 0..<(row.isPerLayer ? model.layerCount : 1)
+      where row.applies(to: model, layer: layer) {
         let name = row.name(layer: layer)
         if let tensor = left.removeValue(forKey: ExactString(name)) {
           check(tensor, row, model, layer: layer, archive, &report)
@@ -94,11 +95,12 @@ enum TensorTable {
       return
     }
     let isBeyond = layer.map { $0 >= model.layerCount } ?? false
+    let hasExperts = model.hasExperts(inLayer: layer ?? 0)
     report.error(
       name,
       isBeyond
         ? "belongs to a layer that does not exist"
-        : "belongs to models \(model.expertCount > 0 ? "without" : "with") experts",
+        : "belongs to layers \(hasExperts ? "without" : "with") experts",
       allowed: isBeyond ? "layers 0 to \(model.layerCount - 1)" : nil,
       file: archive.files[tensor.regions[0].file], fileOffset: tensor.regions[0].fileOffset)
   }

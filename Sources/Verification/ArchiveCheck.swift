@@ -68,9 +68,10 @@ package struct ArchiveCheck: Sendable {
       return report
     }
     checkTokenizer(archive.metadata, &report)
-    guard let model = ModelDimensions(archive.metadata, architecture: architecture, &report) else {
+    guard var model = ModelDimensions(archive.metadata, architecture: architecture, &report) else {
       return report
     }
+    model.checkExperts(of: archive, architecture: architecture, &report)
     TensorTable.check(archive, model, architecture: architecture, &report)
     return report
   }

@@ -4,13 +4,17 @@ import Tensors
 /// The sizes that an archive's keys give its model, one home for the words of `formats/checks`.
 struct ModelDimensions {
   let layerCount: Int
-  let expertCount: Int
+  /// 0 for a dense model.
+  var expertCount: Int
+  /// Every how many layers one has experts: the last of each group.
+  var expertLayerStep: Int
   private let embedding: Int
   private let vocabulary: Int?
   /// Per layer.
   private let heads: [Int]
   private let keyHeads: [Int]
   private let feedForward: [Int]
+  private let expertFeedForward: Int?
   private let keyLength: Int
   private let valueLength: Int
   private let rotaryDimensions: Int
@@ -57,6 +61,8 @@ struct ModelDimensions {
     self.keyHeads = keyHeads
     self.feedForward = feedForward
     expertCount = number("expert_count") ?? 0
+    expertLayerStep = number("interleave_moe_layer_step") ?? 1
+    expertFeedForward = number("expert_feed_forward_length")
     vocabulary = metadata["tokenizer.ggml.tokens"]?.strings?.count ?? number("vocab_size")
     keyLength = number("attention.key_length") ?? embedding / heads[0]
     valueLength = number("attention.value_length") ?? embedding / heads[0]
@@ -95,6 +101,10 @@ struct ModelDimensions {
     }
   }
 
+  func hasExperts(inLayer layer: Int) -> Bool {
+    expertCount > 0 && (layer + 1) % expertLayerStep == 0
+  }
+
   /// The value of a word in a layer; `nil` when the archive does not give it.
   func callAsFunction(_ word: String, layer: Int) -> Int? {
     switch word {
@@ -105,6 +115,7 @@ struct ModelDimensions {
     case "values": keyHeads[layer] * valueLength
     case "feedForward": feedForward[layer]
     case "experts": expertCount
+    case "expertFeedForward": expertFeedForward
     case "one": 1
     case "rotaryPairs": rotaryDimensions / 2
     default: preconditionFailure("formats/checks has no word \(word)")

@@ -14,6 +14,7 @@ struct ConvertCommand: ParsableCommand {
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M
         ingot convert Llama-3.1-8B -o llama.gguf --type Q3_K_M --imatrix imatrix.gguf
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M --tensor-type ffn_down=Q6_K
+        ingot convert Llama-4-Scout -o scout.gguf --mmproj scout-mmproj.gguf
         ingot convert llama-f16.gguf -o llama-q8.gguf --type Q8_0
         ingot convert llama-00001-of-00003.gguf -o merged.gguf --type copy
       """)
@@ -23,8 +24,29 @@ struct ConvertCommand: ParsableCommand {
 
   @Option(
     name: [.short, .long],
-    help: ArgumentHelp("The archive to write.", valueName: "file"), completion: .file())
-  var output: String
+    help: ArgumentHelp(
+      "The archive to write; with --mmproj it may be left out.", valueName: "file"),
+    completion: .file())
+  var output: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Also write Llama 4's vision tower and projector, as llama.cpp's --mmproj takes them.",
+      valueName: "file"), completion: .file())
+  var mmproj: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Type of the projector archive's matrices: \(ProjectorOutput.typeNames.joined(separator: ", "));"
+        + " if not given, the checkpoint's own 16-bit type.", valueName: "type"),
+    completion: .list(ProjectorOutput.typeNames))
+  var mmprojType: String?
+
+  @Flag(
+    help: ArgumentHelp(
+      "Write the projector archive's norms under the names that llama.cpp computes rightly with.",
+      discussion: "Its own converter gives those before feed-forward networks another one."))
+  var mmprojCorrectNorms = false
 
   @Option(
     help: ArgumentHelp(
@@ -157,6 +179,12 @@ struct ConvertCommand: ParsableCommand {
     if keepSplit, splitMaxSize != nil {
       throw UsageError("--keep-split and --split-max-size exclude each other")
     }
+    if output == nil, mmproj == nil {
+      throw UsageError("nothing to write: give -o FILE, --mmproj FILE or both")
+    }
+    if mmproj == nil, mmprojType != nil || mmprojCorrectNorms {
+      throw UsageError("--mmproj-type and --mmproj-correct-norms need --mmproj FILE")
+    }
   }
 
   func run() throws {
@@ -164,7 +192,7 @@ struct ConvertCommand: ParsableCommand {
       try checkOptions()
       catchSignals()
       var converter = try Converter(
-        checkpoint: checkpoint, output: output, recipe: try fitted(),
+        checkpoint: checkpoint, output: output, projector: projector, recipe: try fitted(),
         memoryLimit: memoryLimit.byteCount)
       converter.threadCount = threads
       for note in converter.plan.notes { Terminal.note(note) }
@@ -192,15 +220,21 @@ struct ConvertCommand: ParsableCommand {
     let recipe = try asked
     guard let options = try fit.options else { return recipe }
     if self.recipe != nil { throw UsageError("--recipe and a size exclude each other") }
+    guard let output else { throw UsageError("a size needs an archive to write: -o") }
     let fitter = try Fitter(
       checkpoint: checkpoint, output: output, recipe: recipe, options,
       memoryLimit: memoryLimit.byteCount, threadCount: threads)
     let line = StepLine(progress)
     defer { line.finish() }
     let fitted = try fitter.run(cancellation: interruption) { line.update($0) }
-    line.finish()
     Terminal.note(fitted.text)
     return fitted.recipe
+  }
+
+  private var projector: ProjectorOutput? {
+    mmproj.map {
+      ProjectorOutput(path: $0, type: mmprojType, correctsNorms: mmprojCorrectNorms)
+    }
   }
 
   private var asked: Recipe {

@@ -49,7 +49,8 @@ private func status(of error: any Error) -> ExitStatus {
   case let error as OutputError:
     error.step == .create ? .cannotCreate : .inputOutput
   case is UsageError: .usage
-  case is ConversionCancelled, is CalibrationInterrupted: .interrupted
+  case is Fit.TooSmall: .badInput
+  case is ConversionCancelled, is CalibrationInterrupted, is FitInterrupted: .interrupted
   default: .internalError
   }
 }

@@ -44,6 +44,12 @@ struct FitArguments: ParsableArguments {
       valueName: "types"))
   var probe: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Keep what was measured in this file, and use what it has.", valueName: "file"),
+    completion: .file())
+  var measurements: String?
+
   /// `nil` where no size was asked for.
   var options: FitOptions? {
     get throws {
@@ -53,6 +59,7 @@ struct FitArguments: ParsableArguments {
         let given = [
           ("--text", text != nil), ("--types", types != nil), ("--min-type", minType != nil),
           ("--max-type", maxType != nil), ("--probe", probe != nil),
+          ("--measurements", measurements != nil),
         ].filter(\.1)
         if let first = given.first {
           throw UsageError("\(first.0) needs a size: --target-size or --target-bpw")
@@ -74,6 +81,7 @@ struct FitArguments: ParsableArguments {
       options.minimumType = minType
       options.maximumType = maxType
       options.probeTypes = Self.list(probe)
+      options.measurementsFile = measurements
       return options
     }
   }

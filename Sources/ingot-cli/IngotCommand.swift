@@ -10,6 +10,7 @@ struct IngotCommand: ParsableCommand {
       EXAMPLES
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M --dry-run
+        ingot plan Llama-3.1-8B --target-size 5GiB --text calibration.txt -o recipe.json
         ingot calibrate Llama-3.1-8B --text calibration.txt -o imatrix.gguf
         ingot verify Llama-3.1-8B llama.gguf --text wiki.test.raw
         ingot check llama.gguf
@@ -22,7 +23,7 @@ struct IngotCommand: ParsableCommand {
       """,
     version: ingotVersion,
     subcommands: [
-      ConvertCommand.self, CalibrateCommand.self, VerifyCommand.self, CheckCommand.self,
+      ConvertCommand.self, PlanCommand.self, CalibrateCommand.self, VerifyCommand.self, CheckCommand.self,
       InspectCommand.self, TokenizeCommand.self,
     ])
 

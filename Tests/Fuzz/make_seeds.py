@@ -161,6 +161,8 @@ def seeds():
     configurations = sorted((ROOT / "models").glob("*/config*.json")) + sorted((ROOT / "models").glob("*/generation*.json"))
     for number, path in enumerate(configurations + sorted((ROOT / "golden").glob("forward/*/config.json"))):
         yield "configuration", str(number), path.read_bytes()
+    for path in sorted((ROOT / "models/random").glob("*.json")):
+        yield "configuration", "random-" + path.stem, json.dumps(json.loads(path.read_text())["config"]).encode()
     for path in sorted((ROOT / "golden/quantized-inputs").glob("*.safetensors")):
         data = path.read_bytes()
         header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])

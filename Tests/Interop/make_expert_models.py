@@ -1,4 +1,5 @@
-"""Makes Fixtures/models/random: configurations of random mixtures of experts and what peers make of them.
+"""Makes Fixtures/models/random: configurations of random models with experts or a vision tower, and what peers make of
+them.
 
     INGOT_PEERS=DIR python make_expert_models.py OUT [WORK]
 
@@ -8,7 +9,9 @@ NAME.json holds
 
     config    config.json
     tensors   name, shape, centre and spread of every tensor
+    files     other files of the checkpoint, by name
     archives  by type: every tensor's type, dimensions (GGUF order) and CRC-32 of its data, and for F32 the metadata
+    projector the same for the vision tower's archive, with the metadata and the CRC-32 of the whole file
     tokens    of the text that the logits are for
     logits    by configuration: file with float32 logits of every eighth position, by transformers in float32
 """
@@ -68,7 +71,7 @@ def frame(prefix):
     ]
 
 
-def llama4(layers, experts, width, dense_width, step, used=1, **changes):
+def llama4(layers, experts, width, dense_width, step, used=1, vision=False, **changes):
     text = {
         "model_type": "llama4_text", "hidden_size": hidden, "intermediate_size": width,
         "intermediate_size_mlp": dense_width, "num_hidden_layers": layers, "num_attention_heads": heads,
@@ -97,8 +100,94 @@ def llama4(layers, experts, width, dense_width, step, used=1, **changes):
         ]
         tensors += [[ffn + f"shared_expert.{name}_proj.weight", [width, hidden], 0, 0.25] for name in ("gate", "up")]
         tensors += [[ffn + "shared_expert.down_proj.weight", [hidden, width], 0, 0.25]]
+    if vision:
+        config["vision_config"], tower = llama4_vision()
+        return config, tensors + tower
     tensors += [["vision_model.class_embedding", [32], 0, 1], ["multi_modal_projector.linear_1.weight", [64, 32], 0, 1]]
     return config, tensors
+
+
+def llama4_vision(width=32, layers=3, size=56, projected=48):
+    """A tower whose projector has rows that are no whole blocks. With fewer layers, the converter maps no fc2."""
+    config = {
+        "model_type": "llama4_vision_model", "hidden_act": "gelu", "hidden_size": width, "image_size": size,
+        "intermediate_size": 4 * width, "norm_eps": 1e-5, "num_attention_heads": 2, "num_channels": 3,
+        "num_hidden_layers": layers, "patch_size": 14, "pixel_shuffle_ratio": 0.5, "projector_input_dim": projected,
+        "projector_output_dim": projected, "rope_theta": 10000, "vision_output_dim": projected,
+    }
+    linear = lambda name, rows, columns: [[name + ".weight", [rows, columns], 0, 0.25], [name + ".bias", [rows], 0, 0.25]]
+    norm = lambda name: [[name + ".weight", [width], 1, 0.25], [name + ".bias", [width], 0, 0.25]]
+    tensors = [
+        ["vision_model.class_embedding", [width], 0, 1],
+        ["vision_model.positional_embedding_vlm", [(size // 14) ** 2 + 1, width], 0, 0.25],
+        ["vision_model.patch_embedding.linear.weight", [width, 3 * 14 * 14], 0, 0.25],
+        ["vision_model.vision_adapter.mlp.fc1.weight", [projected, 4 * width], 0, 0.25],
+        ["vision_model.vision_adapter.mlp.fc2.weight", [projected, projected], 0, 0.25],
+        ["multi_modal_projector.linear_1.weight", [hidden, projected], 0, 0.25],
+    ]
+    tensors += norm("vision_model.layernorm_pre") + norm("vision_model.layernorm_post")
+    for layer in range(layers):
+        prefix = f"vision_model.model.layers.{layer}."
+        tensors += norm(prefix + "input_layernorm") + norm(prefix + "post_attention_layernorm")
+        for name in "qkvo":
+            tensors += linear(f"{prefix}self_attn.{name}_proj", width, width)
+        tensors += linear(prefix + "mlp.fc1", 4 * width, width) + linear(prefix + "mlp.fc2", width, 4 * width)
+    return config, tensors
+
+
+def mllama(layers, cross, width):
+    """Llama 3.2 Vision: layers with cross-attention among those of a Llama 3.1, eight rows behind the vocabulary."""
+    text = {
+        "model_type": "mllama_text_model", "hidden_size": hidden, "intermediate_size": width,
+        "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": key_heads,
+        "cross_attention_layers": cross, "rms_norm_eps": 1e-5, "vocab_size": vocabulary, "hidden_act": "silu",
+        "max_position_embeddings": 1024, "rope_theta": 500000.0, "pad_token_id": 0,
+        "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                         "original_max_position_embeddings": 64},
+        "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+    }
+    vision = {
+        "model_type": "mllama_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+        "num_global_layers": 1, "attention_heads": 2, "image_size": 28, "patch_size": 14, "max_num_tiles": 4,
+        "vision_output_dim": 64, "intermediate_layers_indices": [0],
+    }
+    config = {"architectures": ["MllamaForConditionalGeneration"], "model_type": "mllama",
+              "image_token_index": vocabulary, "text_config": text, "vision_config": vision}
+    prefix = "language_model."
+    tensors = frame(prefix)
+    tensors[0][1] = [vocabulary + 8, hidden]
+    for layer in range(layers):
+        name = f"{prefix}model.layers.{layer}."
+        own = attention(name)
+        if layer in cross:
+            own = own[:2] + [[t[0].replace("self_attn", "cross_attn")] + t[1:] for t in own[2:]]
+            own += [[f"{name}cross_attn.{part}_norm.weight", [head], 1, 0.25] for part in "qk"]
+            own += [[f"{name}cross_attn_{part}_gate", [1], 0, 1] for part in ("attn", "mlp")]
+        tensors += own + [[f"{name}mlp.{part}_proj.weight", [width, hidden], 0, 0.25] for part in ("gate", "up")]
+        tensors += [[name + "mlp.down_proj.weight", [hidden, width], 0, 0.25]]
+    tensors += [["vision_model.class_embedding", [32], 0, 1], ["multi_modal_projector.weight", [hidden, 64], 0, 1],
+                ["multi_modal_projector.bias", [hidden], 0, 1]]
+    return config, tensors
+
+
+def text_model(config, tensors):
+    """The Llama 3.1 that is left of a Llama 3.2 Vision which sees no picture."""
+    text = config["text_config"]
+    left = [n for n in range(text["num_hidden_layers"]) if n not in text["cross_attention_layers"]]
+    plain = {"architectures": ["LlamaForCausalLM"], **text, "model_type": "llama", "num_hidden_layers": len(left)}
+    del plain["cross_attention_layers"]
+    names = {f"layers.{number}.": f"layers.{layer}." for layer, number in enumerate(left)}
+    result = {}
+    for name, tensor in tensors.items():
+        if not name.startswith("language_model."):
+            continue
+        name = name.removeprefix("language_model.")
+        part = next((part for part in names if part in name), None)
+        if ".layers." not in name:
+            result[name] = tensor[:vocabulary].contiguous()
+        elif part:
+            result[name.replace(part, names[part])] = tensor
+    return plain, result
 
 
 def mixtral(layers, experts, width):
@@ -148,23 +237,30 @@ def contents(path, with_metadata):
 
 def logits(folder, config, tokens):
     (folder / "config.json").write_text(json.dumps(config))
-    cls = getattr(transformers, config["architectures"][0].replace("ForConditionalGeneration", "ForCausalLM"))
+    name = config["architectures"][0]
     settings = transformers.AutoConfig.from_pretrained(folder)
-    settings = getattr(settings, "text_config", settings)
+    if "Llama4" in name:
+        name = name.replace("ForConditionalGeneration", "ForCausalLM")
+        settings = getattr(settings, "text_config", settings)
+    cls = getattr(transformers, name)
     model = cls.from_pretrained(folder, config=settings, dtype=torch.float32, attn_implementation="eager")
     names = dict(model.named_parameters())
     with torch.no_grad():
         # The framework must not have made up a weight that it did not find.
-        some = names["model.layers.0.self_attn.q_proj.weight"]
+        some = next(v for k, v in names.items() if k.endswith("layers.0.self_attn.q_proj.weight") and "vision" not in k)
         assert some.abs().max() <= 0.5 and some.abs().max() > 0.49
         return model(torch.tensor([tokens])).logits[0, ::8].contiguous().numpy()
 
 
 MODELS = {
-    "llama4-16-experts": llama4(4, 16, 32, 64, 1),
+    "llama4-16-experts": llama4(4, 16, 32, 64, 1, vision=True),
     "llama4-every-second": llama4(4, 4, 32, 96, 2, used=2),
     "mixtral": mixtral(2, 8, 96),
+    "llama32-vision": mllama(5, [1, 3], 96),
 }
+PREPROCESSOR = {"image_mean": [0.5, 0.25, 0.125], "image_std": [0.5, 0.4, 0.3], "size": {"height": 56, "width": 56}}
+PICTURE = {"id": vocabulary, "content": "<|image|>", "single_word": False, "lstrip": False, "rstrip": False,
+           "normalized": False, "special": True}
 NONSTOCK = {"attention_chunk_size": 24, "floor_scale": 16}
 tokens = [int(n) for n in np.random.default_rng(7).integers(0, 2040, 64)]
 
@@ -178,9 +274,32 @@ for name, (config, table) in MODELS.items():
     (folder / "config.json").write_text(json.dumps(config))
     for file in ["tokenizer.json", "tokenizer_config.json"]:
         (folder / file).write_bytes((ROOT / "Fixtures/models/llama3" / file).read_bytes())
+    others = {}
+    projector = {}
+    if config.get("vision_config", {}).get("model_type") == "llama4_vision_model":
+        others["preprocessor_config.json"] = PREPROCESSOR
+        (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+        for outtype in ["auto", "f32", "f16", "q8_0"]:
+            tower = folder / f"mmproj-{outtype}.gguf"
+            run(sys.executable, Path(os.environ["INGOT_PEERS"]) / "llama.cpp/convert_hf_to_gguf.py", folder, "--mmproj",
+                "--outtype", outtype, "--outfile", tower)
+            projector[outtype] = {**contents(tower, True), "crc32": zlib.crc32(tower.read_bytes())}
     archives = {}
     plain = folder / "F32.gguf"
-    run(sys.executable, ROOT / "Tests/Interop/reference_convert.py", "llama-bpe", folder, plain)
+    source = folder
+    if name == "llama32-vision":
+        # The converter does not know the whole; it knows the text model that is left of it.
+        source = work / "llama32-text" / name
+        source.mkdir(parents=True, exist_ok=True)
+        text, left = text_model(config, tensors)
+        save_file(left, source / "model.safetensors", metadata={"format": "pt"})
+        (source / "config.json").write_text(json.dumps(text))
+        for file in ["tokenizer.json", "tokenizer_config.json"]:
+            (source / file).write_bytes((folder / file).read_bytes())
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        tokenizer["added_tokens"].append(PICTURE)
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    run(sys.executable, ROOT / "Tests/Interop/reference_convert.py", "llama-bpe", source, plain)
     archives["F32"] = contents(plain, True)
     for mix in ["Q8_0", "Q4_0", "Q4_K_M"]:
         run("llama-quantize", plain, folder / f"{mix}.gguf", mix)
@@ -196,5 +315,5 @@ for name, (config, table) in MODELS.items():
     (out / f"{name}.json").write_text(
         json.dumps(
             {"origin": f"llama.cpp of llama-cpp-python 0.3.36 (strict), transformers {transformers.__version__}",
-             "config": config, "tensors": table, "archives": archives, "tokens": tokens, "logits": files},
+             "config": config, "tensors": table, "files": others, "projector": projector, "archives": archives, "tokens": tokens, "logits": files},
             separators=(",", ":")))

@@ -43,7 +43,7 @@ private struct ExpectedExpertLogits {
   static let limit = 1e-4
   static let llama4 = ["llama4-16-experts", "llama4-every-second"]
 
-  @Test(arguments: RandomCheckpoint.models) func equalsTransformers(_ name: String) throws {
+  @Test(arguments: RandomCheckpoint.all) func equalsTransformers(_ name: String) throws {
     let expected = try ExpectedExpertLogits(name)
     let checkpoint = try RandomCheckpoint(name)
     let roads = [

@@ -24,7 +24,9 @@ package struct RandomCheckpoint {
     }
   }
 
+  /// Models with experts.
   package static let models = ["llama4-16-experts", "llama4-every-second", "mixtral"]
+  package static let all = models + ["llama32-vision"]
 
   package var path: String { folder.path }
   package var tokens: [Int32] {
@@ -32,12 +34,14 @@ package struct RandomCheckpoint {
   }
 
   /// - Parameters:
-  ///   - model: one of `models`.
+  ///   - model: one of `all`.
   ///   - changes: members of `config.json`, or of its `text_config`, to be replaced.
+  ///   - visionChanges: the same of its `vision_config`.
   ///   - edit: changes the tensors before they are written.
   /// - Throws: where the fixture cannot be read.
   package init(
-    _ model: String, changes: [String: JSONValue] = [:], edit: (inout [Tensor]) -> Void = { _ in }
+    _ model: String, changes: [String: JSONValue] = [:], visionChanges: [String: JSONValue] = [:],
+    edit: (inout [Tensor]) -> Void = { _ in }
   ) throws {
     self.model = model
     expected = try JSONValue(
@@ -49,9 +53,20 @@ package struct RandomCheckpoint {
     } else {
       for (key, value) in changes { config.set(key, value) }
     }
+    if var vision = config["vision_config"]?.object {
+      for (key, value) in visionChanges { vision.set(key, value) }
+      config.set("vision_config", .object(vision))
+    }
     folder.write("config.json", Self.text(.object(config)))
-    for name in ["tokenizer.json", "tokenizer_config.json"] {
-      folder.link(name, to: Fixtures.path("models/llama3/\(name)"))
+    for (name, value) in expected["files"]?.object?.members ?? [] {
+      folder.write(name, Self.text(value))
+    }
+    folder.link(
+      "tokenizer_config.json", to: Fixtures.path("models/llama3/tokenizer_config.json"))
+    if config["model_type"]?.string == "mllama" {
+      folder.write("tokenizer.json", try Self.tokenizerWithPicture())
+    } else {
+      folder.link("tokenizer.json", to: Fixtures.path("models/llama3/tokenizer.json"))
     }
     var tensors = (expected["tensors"]?.array ?? []).compactMap { row -> Tensor? in
       guard let row = row.array, let name = row[0].string, let centre = row[2].double,
@@ -65,6 +80,18 @@ package struct RandomCheckpoint {
     }
     edit(&tensors)
     folder.write("model.safetensors", Self.safetensors(tensors))
+  }
+
+  /// The tokenizer with one more added token, behind the vocabulary.
+  private static func tokenizerWithPicture() throws -> String {
+    let text = String(decoding: try Fixtures.bytes("models/llama3/tokenizer.json"), as: UTF8.self)
+    let token =
+      #", {"id": 2048, "content": "<|image|>", "single_word": false, "lstrip": false, "#
+      + #""rstrip": false, "normalized": false, "special": true}"#
+    guard let place = text.ranges(of: "\n  ],\n  \"normalizer\"").first else {
+      preconditionFailure("another tokenizer.json")
+    }
+    return text[..<place.lowerBound] + token + text[place.lowerBound...]
   }
 
   /// SplitMix64 seeded with the FNV-1a hash of the name; 24 bits of each number; BF16 by truncation.

@@ -12,6 +12,7 @@ import Tensors
 /// - Parameters:
 ///   - directory: the checkpoint's directory as the user named it; its last component is a name.
 ///   - architecture: as the archive names it, for example `llama`.
+///   - type: of the archive: `model`, or `mmproj` for a vision tower.
 ///   - modelName: replaces `general.name`.
 ///   - parameterCounts: of the archive's tensors, generated ones included.
 /// - Returns: the entries, and notes about what was ignored.
@@ -20,7 +21,7 @@ import Tensors
 ///
 /// Source: formats/general-metadata.md
 package func generalMetadata(
-  directory: String, architecture: String, modelName: String? = nil,
+  directory: String, architecture: String, type: String = "model", modelName: String? = nil,
   parameterCounts: ParameterCounts
 ) throws(FormatError) -> (entries: Metadata, notes: [String]) {
   var notes: [String] = []
@@ -47,7 +48,7 @@ package func generalMetadata(
 
   var entries = Metadata()
   entries["general.architecture"] = .string(architecture)
-  entries["general.type"] = .string("model")
+  entries["general.type"] = .string(type)
   entries.merge(
     try GenerationConfig.sampling(
       DirectoryListing.join(directory, "generation_config.json"), notes: &notes))

@@ -28,6 +28,11 @@ package struct Allocation: Hashable, Sendable {
     package var byteCount: Int
     /// The fewest that are possible.
     package var smallest: Int
+
+    package init(byteCount: Int, smallest: Int) {
+      self.byteCount = byteCount
+      self.smallest = smallest
+    }
   }
 }
 

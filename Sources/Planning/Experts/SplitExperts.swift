@@ -53,7 +53,9 @@ package enum SplitExperts {
 
 extension InputModel {
   /// Makes a tensor of every expert's matrix, so that each may have a type of its own.
-  mutating func splitExperts() throws(UsageError) {
+  ///
+  /// - Parameter isAsked: a model without experts is refused.
+  mutating func splitExperts(isAsked: Bool) throws(UsageError) {
     var result: [Tensor] = []
     for tensor in tensors {
       guard tensor.shape.rank == 3, SplitExperts.name(tensor.name, expert: 0) != nil else {
@@ -73,8 +75,10 @@ extension InputModel {
         result.append(part)
       }
     }
-    guard result.count > tensors.count || result.contains(where: { SplitExperts.stack(of: $0.name) != nil })
-    else { throw UsageError("--experts split needs a model with experts") }
+    let hasExperts = result.contains { SplitExperts.stack(of: $0.name) != nil }
+    guard hasExperts || !isAsked else {
+      throw UsageError("--experts split needs a model with experts")
+    }
     tensors = result
   }
 }

@@ -6,8 +6,13 @@ import Tokenizers
 
 extension InputModel {
   /// Opens a directory of Hugging Face or of Meta: names, shapes and metadata become the archive's.
-  init(checkpoint path: String, recipe: Recipe) throws {
+  ///
+  /// With `projector`, its vision tower comes along.
+  init(
+    checkpoint path: String, projector: ProjectorOutput? = nil, recipe: Recipe, version: String
+  ) throws {
     if let folder = try MetaDirectory.folder(of: path) {
+      if projector != nil { throw OpenedCheckpoint.noTower(path) }
       let directory = try MetaDirectory(folder)
       try self.init(
         directory, folder: folder, cardFolder: MetaDirectory.cardFolder(of: folder),
@@ -16,16 +21,26 @@ extension InputModel {
           tensors: directory.tensors),
         notes: directory.notes, path: path, recipe: recipe)
     } else {
-      let directory = try CheckpointDirectory(path)
-      let configuration = try ModelConfiguration(file: directory.path(of: "config.json"))
-      let weights = try dequantizedSource(directory, folder: directory.path)
-      let source: any TensorSource =
-        configuration.experts == nil ? weights.source : try ExpertStacks(weights.source)
+      let checkpoint = try OpenedCheckpoint(path)
       try self.init(
-        source, folder: directory.path, cardFolder: directory.path,
-        configuration: configuration, notes: directory.notes + weights.notes, path: path,
+        checkpoint.source, folder: checkpoint.folder, cardFolder: checkpoint.cardFolder,
+        configuration: checkpoint.configuration, notes: checkpoint.notes, path: path,
         recipe: recipe)
+      if let projector {
+        self.projector = try InputProjector(
+          projector, checkpoint, recipe: recipe, version: version)
+      } else {
+        noteVision(canBeWritten: checkpoint.configuration.modelClass.projectorTable != nil)
+      }
     }
+  }
+
+  /// Says that there is a vision tower, which the archive has no place for.
+  private mutating func noteVision(canBeWritten: Bool) {
+    guard visionTensorCount > 0 else { return }
+    notes.append(
+      "left out: \(visionTensorCount) tensors of the vision tower and its projector"
+        + (canBeWritten ? ", which --mmproj FILE writes" : ""))
   }
 
   /// Keys come in the reference converter's order: general, architecture, tokenizer.
@@ -83,6 +98,7 @@ extension InputModel {
     isArchive = false
     self.folder = folder
     partCount = 1
+    visionTensorCount = mapping.visionTensorCount
     notes = directoryNotes + mapping.notes + general.notes + tokenizer.notes
   }
 

@@ -41,6 +41,10 @@ struct InputModel: Sendable {
   var folder: String?
   /// Files of a split archive; 1 for everything else.
   var partCount: Int
+  /// Tensors of a vision tower, which are not among `tensors`.
+  var visionTensorCount = 0
+  /// The vision tower, where it is wanted, too.
+  var projector: InputProjector?
   var notes: [String]
 }
 

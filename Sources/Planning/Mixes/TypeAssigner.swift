@@ -84,13 +84,13 @@ private struct TypeAssigner {
       return TypeAssignment(type: tensor.sourceType, isQuantizable: false)
     }
     var assignment: TypeAssignment
-    if let exact = options.exact[tensor.name] {
-      try requireWholeBlocks(tensor, option: "recipe", exact)
-      assignment = TypeAssignment(type: exact, isQuantizable: true)
-    } else if let forced = forcedType(index) {
+    if let forced = forcedType(index) {
       try requireWholeBlocks(tensor, option: forced.option, forced.type)
       assignment = TypeAssignment(type: forced.type, isQuantizable: true)
       assignment.isForced = true
+    } else if let exact = options.exact[tensor.name], override(of: tensor.name) == nil {
+      try requireWholeBlocks(tensor, option: "--recipe", exact)
+      assignment = TypeAssignment(type: exact, isQuantizable: true)
     } else if mix.defaultType.isBlockType {
       assignment = try fitted(tensor, try chosenType(index))
       assignment.isForced = override(of: tensor.name) != nil

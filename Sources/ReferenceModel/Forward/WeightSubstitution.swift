@@ -44,17 +44,19 @@ package struct WeightSubstitution: Sendable {
     case .rows:
       requantize(weights, columns, expert * columnCount, kernels)
     case .columns:
-      let turned = FloatBuffer(count: weights.rowCount * weights.columnCount)
-        .matrix(rows: weights.columnCount, columns: weights.rowCount)
-      for row in 0..<turned.rowCount {
-        for column in 0..<turned.columnCount {
-          turned.row(row)[column] = weights.row(column)[row]
+      let buffer = FloatBuffer(count: weights.rowCount * weights.columnCount)
+      withExtendedLifetime(buffer) {
+        let turned = buffer.matrix(rows: weights.columnCount, columns: weights.rowCount)
+        for row in 0..<turned.rowCount {
+          for column in 0..<turned.columnCount {
+            turned.row(row)[column] = weights.row(column)[row]
+          }
         }
-      }
-      requantize(turned, columns, expert * columnCount, kernels)
-      for row in 0..<turned.rowCount {
-        for column in 0..<turned.columnCount {
-          weights.row(column)[row] = turned.row(row)[column]
+        requantize(turned, columns, expert * columnCount, kernels)
+        for row in 0..<turned.rowCount {
+          for column in 0..<turned.columnCount {
+            weights.row(column)[row] = turned.row(row)[column]
+          }
         }
       }
     }

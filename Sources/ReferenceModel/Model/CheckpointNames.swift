@@ -13,8 +13,8 @@ extension TensorNames {
       roles[.output] = "lm_head.weight"
     }
     let family = CheckpointFamily(configuration)
-    for layer in 0..<configuration.layerCount {
-      let prefix = "model.layers.\(layer)."
+    for (layer, number) in configuration.sourceLayers.enumerated() {
+      let prefix = "model.layers.\(number)."
       for weight in LayerWeight.ofLayer(layer, dimensions) {
         guard let name = family.name(of: weight) else { continue }
         roles[.layer(layer, weight)] = prefix + name
@@ -22,11 +22,26 @@ extension TensorNames {
       ignored.insert(ExactString(prefix + "self_attn.rotary_emb.inv_freq"))
     }
     experts = family.experts
-    if family == .llama4 {
-      optionalPrefix = "language_model."
+    if !configuration.modelClass.prefix.isEmpty {
+      optionalPrefix = configuration.modelClass.prefix
       ignoredPrefixes = ["vision_model.", "multi_modal_projector."]
     }
+    for layer in configuration.crossAttentionLayers {
+      // Without a picture, the framework passes these layers by.
+      for name in Self.crossAttentionNames {
+        ignored.insert(ExactString("model.layers.\(layer).\(name)"))
+      }
+    }
   }
+
+  /// Behind `model.layers.N.` of a layer that attends to a picture.
+  private static let crossAttentionNames =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"].map { "cross_attn.\($0).weight" }
+    + ["gate_proj", "up_proj", "down_proj"].map { "mlp.\($0).weight" }
+    + [
+      "cross_attn_attn_gate", "cross_attn_mlp_gate", "input_layernorm.weight",
+      "post_attention_layernorm.weight",
+    ]
 }
 
 /// Checkpoints whose layers have the same names.

@@ -26,7 +26,8 @@ extension ReferenceModel {
     if configuration.hasAttentionBias { biases.formUnion(LayerWeight.attentionBiases) }
     if configuration.hasMLPBias { biases.formUnion(LayerWeight.feedForwardBiases) }
     try self.init(
-      source: weights.source, path: path, dimensions: dimensions, rotary: rotary,
+      source: configuration.withoutPictureTokens(weights.source), path: path,
+      dimensions: dimensions, rotary: rotary,
       attention: configuration.chunkedAttention,
       names: TensorNames(checkpoint: configuration, dimensions)
     ) { role in
@@ -74,6 +75,17 @@ extension ReferenceModel {
     if turns > high { return frequency }
     let share = (turns - low) / (high - low)
     return (1 - share) * frequency / Float(scaling.factor) + share * frequency
+  }
+}
+
+extension ModelConfiguration {
+  /// The tensors with an embedding of the vocabulary alone.
+  fileprivate func withoutPictureTokens(_ source: any TensorSource) -> any TensorSource {
+    guard modelClass.family == .crossAttention else { return source }
+    let name = "model.embed_tokens.weight"
+    return LeadingRows(
+      source, of: [ExactString(name), ExactString(modelClass.prefix + name)],
+      rowCount: vocabularySize, of: vocabularySize + Self.pictureTokenCount)
   }
 }
 

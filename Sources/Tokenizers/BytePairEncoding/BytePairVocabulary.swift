@@ -117,6 +117,7 @@ extension Vocabulary {
       token.isNormalized = isNormalized
       loaded.insert(token)
     }
+    if directory.hasPictureToken, let limit { loaded.dropAdded(from: limit, &notes) }
     return (loaded, named)
   }
 }

@@ -91,6 +91,17 @@ struct LoadedVocabulary {
     return positions
   }
 
+  /// Leaves out added tokens whose ids the model has no output for.
+  mutating func dropAdded(from limit: Int, _ notes: inout [String]) {
+    for token in added.values.filter({ $0.id >= limit }).sorted(by: { $0.id < $1.id }) {
+      added[token.id] = nil
+      addedIDs[ExactString(token.content)] = nil
+      notes.append(
+        "token \"\(printable(token.content, limit: 80))\" stands for a picture and is left out")
+    }
+    greatestAddedID = added.keys.max() ?? -1
+  }
+
   mutating func insert(_ token: AddedToken) {
     added[token.id] = token
     addedIDs[ExactString(token.content)] = token.id

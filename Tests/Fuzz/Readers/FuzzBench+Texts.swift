@@ -14,6 +14,7 @@ extension FuzzBench {
     _ = try? generalMetadata(
       directory: folder.file("configuration"), architecture: "llama",
       parameterCounts: ParameterCounts(dense: 1_000_000))
+    _ = try? VisionConfiguration(file: file, preprocessors: [file])
     _ = try ModelConfiguration(file: file)
   }
 

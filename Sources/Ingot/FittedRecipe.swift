@@ -1,0 +1,96 @@
+import Fitting
+import StrictJSON
+
+/// A recipe with the types that were chosen.
+public struct FittedRecipe: Sendable {
+  public var recipe: Recipe
+  package var fit: Fit
+  /// With any types: names, shapes and what was not to be chosen.
+  package var plan: ConversionPlan
+  /// Whether a text was read.
+  public var isMeasured: Bool
+
+  /// What `--recipe` reads.
+  public var json: String {
+    RecipeFile(
+      title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: recipe.types
+    ).json
+  }
+
+  /// Writes the recipe; a file that was there is replaced when the new one is whole.
+  public func write(_ path: String) throws(OutputError) {
+    let bytes = Array((json + "\n").utf8)
+    let file = try OutputFile(path)
+    try file.setByteCount(UInt64(bytes.count))
+    try file.write(bytes, at: 0)
+    try file.commit()
+  }
+
+  /// One line for people.
+  public var text: String {
+    let share = Double(fit.byteCount) / Double(max(1, fit.byteLimit)) * 100
+    let how =
+      isMeasured
+      ? "expected mean KL divergence \(significant(fit.expectedDivergence)) nats"
+      : "chosen by errors of weights alone"
+    return "\(recipe.title ?? ""): types chosen for \(fit.unitCount) tensors, \(fit.byteCount) of "
+      + "\(fit.byteLimit) bytes (\(fixed(share, 2)) %), \(how)"
+      + (fit.gap > 0 ? ", at most \(fixed(fit.gap * 100, 3)) % above the best" : "")
+  }
+
+  private func significant(_ value: Double) -> String {
+    fixed(value, value >= 0.1 ? 3 : value >= 0.001 ? 5 : 7)
+  }
+
+  private var totals: [TypeTotal] {
+    TypeTotal.list(
+      plan.tensors.map { tensor in
+        let type = recipe.types[tensor.name] ?? tensor.type
+        return (
+          type, UInt64(tensor.elementCount),
+          UInt64(type.byteCount(weightCount: tensor.elementCount) ?? 0)
+        )
+      })
+  }
+
+  /// The line, and a table of types.
+  public var report: String { ([text] + TypeTotal.table(totals)).joined(separator: "\n") }
+
+  /// The same as stable JSON, with every tensor's type.
+  public var reportJSON: String {
+    var writer = JSONWriter()
+    writer.object { json in
+      json.key("recipe")
+      json.value(recipe.title)
+      json.key("bytes")
+      json.value(fit.byteCount)
+      json.key("byteLimit")
+      json.value(fit.byteLimit)
+      json.key("expectedDivergence")
+      if isMeasured { json.value(fit.expectedDivergence) } else { json.null() }
+      json.key("gap")
+      json.value(fit.gap)
+      json.key("experts")
+      json.value((recipe.expertStorage ?? .stacked).rawValue)
+      json.key("types")
+      TypeTotal.write(totals, to: &json)
+      json.key("tensors")
+      json.array { json in
+        for tensor in plan.tensors {
+          let type = recipe.types[tensor.name] ?? tensor.type
+          json.object { json in
+            json.key("name")
+            json.value(tensor.name.string)
+            json.key("type")
+            json.value(type.name)
+            json.key("bytes")
+            json.value(type.byteCount(weightCount: tensor.elementCount) ?? 0)
+            json.key("chosen")
+            json.value(recipe.types[tensor.name] != nil)
+          }
+        }
+      }
+    }
+    return writer.text
+  }
+}
