@@ -149,7 +149,7 @@ package struct HardwareOverview: Sendable {
         [
           row.hardware.name, mebibyteText(row.hardware.deviceByteCount), row.type?.name ?? "none",
           row.largestContext.map(String.init) ?? "",
-        ] + row.deviceCounts.map { $0.map(String.init) ?? "more than \(Hardware.deviceLimit)" }
+        ] + row.deviceCounts.map { $0.map(String.init) ?? "more than \(row.hardware.deviceLimit)" }
       }, rightAligned: [1, 3, 4, 5]
     ).lines
     return

@@ -26,6 +26,15 @@ package struct DevicePlacement: Sendable, Hashable {
     }
   }
 
+  /// The same with one accelerator.
+  func single(layerCount: Int) -> DevicePlacement {
+    var single = DevicePlacement(layerCount: layerCount, acceleratorCount: 1)
+    single.acceleratorAlignment = acceleratorAlignment
+    single.rowPadding = rowPadding
+    single.unpacksCache = unpacksCache
+    return single
+  }
+
   /// Index of the host: behind all accelerators.
   package var host: Int { acceleratorCount }
   package var deviceCount: Int { acceleratorCount + 1 }

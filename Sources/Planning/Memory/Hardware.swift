@@ -37,6 +37,14 @@ package struct Hardware: Sendable, Hashable {
   /// Most devices that llama.cpp takes.
   package static let deviceLimit = 16
 
+  /// Most devices of this kind: a machine has one unified memory.
+  package var deviceLimit: Int {
+    switch kind {
+    case .cuda, .rocm: Self.deviceLimit
+    case .metal, .host: 1
+    }
+  }
+
   /// Memory of a size, on devices that behave like CUDA's.
   package static func memory(_ byteCount: Int, deviceCount: Int = 1) -> Hardware {
     let mebibytes = byteCount >> 20
@@ -47,7 +55,7 @@ package struct Hardware: Sendable, Hashable {
 
   /// Finds hardware by its name in any case, with `xN` behind it for several.
   ///
-  /// - Returns: `nil` for a name that the table does not have, and for more than 16 devices.
+  /// - Returns: `nil` for a name that the table does not have, and for more devices than possible.
   package init?(name: String) {
     let wanted = name.lowercased()
     if let one = Self.byName[wanted] {
@@ -56,7 +64,7 @@ package struct Hardware: Sendable, Hashable {
     }
     guard let cross = wanted.lastIndex(of: "x"),
       let count = Int(wanted[wanted.index(after: cross)...]),
-      (1...Self.deviceLimit).contains(count), let one = Self.byName[String(wanted[..<cross])]
+      let one = Self.byName[String(wanted[..<cross])], (1...one.deviceLimit).contains(count)
     else { return nil }
     self = one
     deviceCount = count

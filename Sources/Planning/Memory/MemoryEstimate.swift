@@ -37,6 +37,12 @@ package struct MemoryEstimate: Sendable, Hashable {
     _ model: MemoryDimensions, tensors: [MemoryTensor], run: MemoryRun, placement: DevicePlacement,
     reserve: Int
   ) {
+    let count = placement.acceleratorCount
+    guard !run.splitsTensors || count < 2 else {
+      self = Self.dividedEstimate(
+        model, tensors: tensors, run: run, placement: placement, reserve: reserve)
+      return
+    }
     var devices = Array(repeating: Device(), count: placement.deviceCount)
     placement.addWeights(tensors, to: &devices)
     placement.addCache(KeyValueCache(model, run), run, model, to: &devices)
@@ -51,6 +57,28 @@ package struct MemoryEstimate: Sendable, Hashable {
     }
     host = devices.removeLast()
     accelerators = devices
+  }
+
+  /// The same part on every device.
+  private static func dividedEstimate(
+    _ model: MemoryDimensions, tensors: [MemoryTensor], run: MemoryRun, placement: DevicePlacement,
+    reserve: Int
+  ) -> MemoryEstimate {
+    let count = placement.acceleratorCount
+    let single = placement.single(layerCount: model.layers.count)
+    var run = run
+    run.splitsTensors = false
+    var estimate = MemoryEstimate(
+      model, tensors: tensors.map { TensorSplit.part($0, of: count) }, run: run, placement: single,
+      reserve: reserve)
+    let whole = MemoryEstimate(model, tensors: tensors, run: run, placement: single, reserve: 0)
+    var devices = [Device](repeating: Device(), count: single.deviceCount)
+    let part = TensorSplit.part(model, of: count)
+    single.addCache(KeyValueCache(part, run), run, part, to: &devices)
+    estimate.accelerators[0].cache = devices[0].cache
+    estimate.host.weights = whole.host.weights
+    estimate.accelerators = Array(repeating: estimate.accelerators[0], count: count)
+    return estimate
   }
 
   /// The devices whose memory is limited: accelerators, or the host without any.

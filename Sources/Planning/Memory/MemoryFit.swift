@@ -50,7 +50,7 @@ package struct MemoryFit: Sendable {
   ///
   /// - Returns: `nil` when not even the most that llama.cpp takes do.
   package func deviceCount(_ tensors: [MemoryTensor], _ run: MemoryRun) -> Int? {
-    (1...Hardware.deviceLimit).first { count in
+    (1...hardware.deviceLimit).first { count in
       var hardware = hardware
       hardware.deviceCount = count
       return MemoryFit(model, hardware: hardware, reserve: reserve)
@@ -75,30 +75,20 @@ package struct MemoryFit: Sendable {
   ///   - run: with its context.
   /// - Returns: 0 where nothing is left.
   package func weightLimit(_ tensors: [MemoryTensor], _ run: MemoryRun) -> Int {
-    let placement = hardware.placement(layerCount: model.layers.count)
-    var shares = Array(repeating: 0, count: placement.deviceCount)
-    var padding = shares
-    let hasOutput = tensors.contains { $0.name == "output.weight" }
-    for tensor in tensors {
-      for device in placement.devices(of: tensor, hasOutput: hasOutput) {
-        shares[device] += tensor.byteCount
-        padding[device] +=
-          placement.paddedByteCount(
-            0, .q8_0, columns: tensor.shape.columnCount, on: device)
-          + placement.alignments[device] - 1
-      }
-    }
-    if placement.acceleratorCount > 0 {
-      shares.removeLast()
-      padding.removeLast()
-    }
-    let total = shares.reduce(0, +)
+    let counted = limited(tensors)
+    let total = counted.reduce(0) { $0 + $1.byteCount }
     guard total > 0 else { return 0 }
-    let limits = zip(room(run), zip(shares, padding)).compactMap { room, used -> Double? in
-      used.0 == 0 ? nil : Double(room - used.1) * (Double(total) / Double(used.0))
+    let spare = estimate(tensors, run).limited.compactMap { device -> Double? in
+      // Other types may need other padding.
+      let room = hardware.deviceByteCount - device.total - counted.count * Self.paddingLimit
+      return device.weights == 0 ? nil : Double(room) * (Double(total) / Double(device.weights))
     }
-    return max(0, Int(limits.min() ?? 0))
+    return max(0, total + Int((spare.min() ?? 0).rounded(.down)))
   }
+
+  /// Most bytes by which the padding of a tensor differs between types: to 128 bytes, and a row to
+  /// 512 weights of 34 bytes for 32.
+  private static let paddingLimit = 128 + 512 / 32 * 34
 
   /// Tensors whose bytes count; those that only the processor needs do not, where there are
   /// accelerators.

@@ -17,6 +17,8 @@ package struct MemoryRun: Sendable, Hashable {
   package var isUnified: Bool
   /// Chunked layers keep everything too.
   package var keepsFullWindow: Bool
+  /// Every device has a part of each matrix, instead of whole layers.
+  package var splitsTensors = false
   /// Tokens of a batch whose logits are wanted; `nil` for all.
   ///
   /// A server wants one for each sequence.
@@ -114,6 +116,7 @@ package struct MemoryRun: Sendable, Hashable {
     list += ["-fa", flashAttention ? "on" : "off"]
     list.append(isUnified ? "--kv-unified" : "--no-kv-unified")
     if keepsFullWindow { list.append("--swa-full") }
+    if splitsTensors { list += ["-sm", "tensor"] }
     return list
   }
 }
