@@ -26,9 +26,9 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "imatrix.md", "meta-native.md", "mixes/README.md", "modelfile/README.md",
-        "pytorch.md", "quant", "quantized-inputs.md", "recipe.md", "safetensors.md",
-        "split-experts.md",
+        "hardware/README.md", "imatrix.md", "memory-model.md", "meta-native.md", "mixes/README.md",
+        "modelfile/README.md", "pytorch.md", "quant", "quantized-inputs.md", "recipe.md",
+        "safetensors.md", "split-experts.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
         "verification/junit.xsd",
@@ -47,6 +47,7 @@ let package = Package(
         .embedInCode("architectures/meta-llama4-shards.tsv"),
         .embedInCode("checks/archive-keys.tsv"),
         .embedInCode("checks/archive-tensors.tsv"),
+        .embedInCode("hardware/hardware.tsv"),
         .embedInCode("mixes/mixes.tsv"),
         .embedInCode("mixes/mix-rules.tsv"),
         .embedInCode("mixes/tensor-roles.tsv"),
@@ -139,6 +140,11 @@ let package = Package(
       ],
       path: "Sources/Benchmarks/Forward"),
 
+    // What the memory model says of an archive, for the comparison with llama.cpp; not a product.
+    .executableTarget(
+      name: "estimate-memory",
+      dependencies: ["Planning", "GGUF", "StrictJSON"],
+      path: "Tests/Interop/EstimateMemory"),
     .target(
       name: "TestSupport",
       dependencies: [

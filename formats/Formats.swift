@@ -52,6 +52,9 @@ package enum Formats {
     package static var tensors: [UInt8] { PackageResources.archive_tensors_tsv }
   }
 
+  /// Memory of accelerators and machines: `hardware/README.md` explains the columns.
+  package static var hardware: [UInt8] { PackageResources.hardware_tsv }
+
   /// Stock mixes: `formats/mixes/README.md` explains these five tables.
   package enum Mixes {
     package static var mixes: [UInt8] { PackageResources.mixes_tsv }
