@@ -8,13 +8,25 @@ public enum FitTarget: Hashable, Sendable {
   case byteCount(UInt64)
   /// 8 × tensor bytes / weights, over all tensors.
   case bitsPerWeight(Double)
+  /// What runs on this hardware.
+  case memory(MemoryTarget)
+
+  /// For messages, and for an archive's metadata.
+  public var title: String {
+    switch self {
+    case .byteCount(let count): "fit to \(count) bytes"
+    case .bitsPerWeight(let bits): "fit to \(bits) bits per weight"
+    case .memory(let memory): "fit to \(memory.title)"
+    }
+  }
 }
 
 /// Types chosen for the tensors of a plan, so that they do the least harm within a size.
 public struct Fit: Sendable {
   /// By tensor name in the archive.
   package var types: [ExactString: TensorType]
-  /// Bytes of the file, or of the tensors where bits per weight were asked for.
+  /// Bytes of the file, of the tensors where bits per weight were asked for, or of those tensors that
+  /// lie in the memory that is to be fitted.
   package var byteCount: UInt64
   package var byteLimit: UInt64
   /// Sum of the expected divergences of all chosen types, in nats.
@@ -23,25 +35,11 @@ public struct Fit: Sendable {
   package var gap: Double
   package var unitCount: Int
 
-  /// No choice is within the target.
-  public struct TooSmall: Error, Hashable, Sendable, CustomStringConvertible {
-    public var description: String {
-      let wanted =
-        switch target {
-        case .byteCount(let count): "\(count) bytes"
-        case .bitsPerWeight(let bits): "\(bits) bits per weight"
-        }
-      return """
-        nothing fits \(wanted): with the types allowed the smallest is \(smallest) bytes, \
-        \(fixed(smallestBitsPerWeight, 2)) bits per weight; allow smaller types (--min-type, \
-        --imatrix), or more bytes
-        """
-    }
-
-    public var target: FitTarget
-    /// The smallest that is possible with the types allowed.
-    public var smallest: UInt64
-    public var smallestBitsPerWeight: Double
+  /// No choice is within the limit.
+  package struct TooSmall: Error, Hashable, Sendable {
+    /// Bytes of the smallest choice that is possible with the types allowed.
+    package var smallest: UInt64
+    package var byteLimit: UInt64
   }
 
   /// Tensors that a choice is made for: matrices whose type no option decided.
@@ -53,22 +51,19 @@ public struct Fit: Sendable {
   ///
   /// - Parameters:
   ///   - plan: of the whole archive, with any types.
-  ///   - candidates: per free tensor, by its index.
+  ///   - candidates: types of the tensors to choose for, by their indices.
   ///   - measurements: of all of them.
-  ///   - target: the size.
-  ///   - alignment: of tensors in the file.
+  ///   - limit: most bytes of these tensors, and of what is not to be chosen.
+  ///   - fixedByteCount: of what is not to be chosen.
+  ///   - alignment: multiple of bytes that each tensor takes.
   /// - Throws: `TooSmall`.
   package init(
     _ plan: ConversionPlan, candidates: [Int: [TensorType]], measurements: FitMeasurements,
-    target: FitTarget, alignment: Int
+    limit: Int, fixedByteCount: Int, alignment: Int
   ) throws(TooSmall) {
-    let isWholeFile = if case .byteCount = target { true } else { false }
-    func size(_ byteCount: Int) -> Int {
-      isWholeFile ? (byteCount + alignment - 1) / alignment * alignment : byteCount
-    }
-    let free = candidates.keys.sorted()
     var units: [[AllocationChoice]] = []
     var types: [[TensorType]] = []
+    let free = candidates.keys.sorted()
     for index in free {
       let tensor = plan.tensors[index]
       let stack = SplitExperts.stack(of: tensor.name)
@@ -79,38 +74,33 @@ public struct Fit: Sendable {
           let harm = measurements.harm(
             stack?.name ?? tensor.name, expert: stack?.expert, type: type)
         else { continue }
-        choices.append(AllocationChoice(byteCount: size(byteCount), harm: harm))
+        choices.append(
+          AllocationChoice(byteCount: Self.padded(byteCount, to: alignment), harm: harm))
         list.append(type)
       }
       precondition(!choices.isEmpty, "no type for \(tensor.name)")
       units.append(choices)
       types.append(list)
     }
-    let chosenNow = free.reduce(0) { $0 + size(plan.tensors[$1].byteCount) }
-    let total = isWholeFile ? Int(plan.totalByteCount) : Int(plan.tensorByteCount)
-    let fixed = total - chosenNow
-    let limit: Int =
-      switch target {
-      case .byteCount(let count): Int(clamping: count)
-      case .bitsPerWeight(let bits): Int(bits * Double(plan.weightCount) / 8)
-      }
     let allocation: Allocation
     do throws(Allocation.TooSmall) {
-      allocation = try Allocation(units, byteCount: limit - fixed)
+      allocation = try Allocation(units, byteCount: limit - fixedByteCount)
     } catch {
-      let smallest = UInt64(error.smallest + fixed)
       throw TooSmall(
-        target: target, smallest: smallest,
-        smallestBitsPerWeight: Double(smallest) * 8 / Double(max(1, plan.weightCount)))
+        smallest: UInt64(error.smallest + fixedByteCount), byteLimit: UInt64(max(0, limit)))
     }
     self.types = [:]
     for ((index, list), choice) in zip(zip(free, types), allocation.choices) {
       self.types[plan.tensors[index].name] = list[choice]
     }
-    byteCount = UInt64(fixed + allocation.byteCount)
+    byteCount = UInt64(fixedByteCount + allocation.byteCount)
     byteLimit = UInt64(limit)
     expectedDivergence = allocation.harm
     gap = allocation.gap
     unitCount = units.count
+  }
+
+  package static func padded(_ byteCount: Int, to alignment: Int) -> Int {
+    (byteCount + alignment - 1) / alignment * alignment
   }
 }

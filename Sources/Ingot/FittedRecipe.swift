@@ -9,6 +9,8 @@ public struct FittedRecipe: Sendable {
   package var plan: ConversionPlan
   /// Whether a text was read.
   public var isMeasured: Bool
+  /// Where it was fitted to a memory.
+  package var memory: MemoryReport?
 
   /// What `--recipe` reads.
   public var json: String {
@@ -54,7 +56,9 @@ public struct FittedRecipe: Sendable {
   }
 
   /// The line, and a table of types.
-  public var report: String { ([text] + TypeTotal.table(totals)).joined(separator: "\n") }
+  public var report: String {
+    ([text] + TypeTotal.table(totals) + [memory?.table].compactMap { $0 }).joined(separator: "\n")
+  }
 
   /// The same as stable JSON, with every tensor's type.
   public var reportJSON: String {
@@ -74,6 +78,10 @@ public struct FittedRecipe: Sendable {
       json.value((recipe.expertStorage ?? .stacked).rawValue)
       json.key("types")
       TypeTotal.write(totals, to: &json)
+      if let memory {
+        json.key("memory")
+        memory.write(to: &json)
+      }
       json.key("tensors")
       json.array { json in
         for tensor in plan.tensors {

@@ -35,16 +35,16 @@ public struct FitOptions: Sendable {
 public struct Fitter: Sendable {
   /// One-line remarks; known before anything is measured.
   public let notes: [String]
-  private let recipe: Recipe
-  private let options: FitOptions
+  let recipe: Recipe
+  let options: FitOptions
   private let threadCount: Int
   private let memoryLimit: UInt64
   /// Of the whole archive, before types are chosen.
-  private let base: Converter
+  let base: Converter
   /// Types that each free tensor of the plan may get.
-  private let candidates: [Int: [TensorType]]
+  let candidates: [Int: [TensorType]]
   private let probeTypes: CandidateTypes
-  private let opened: (model: OpenedModel, text: ChunkedText)?
+  let opened: (model: OpenedModel, text: ChunkedText)?
   /// Everything that measurements depend on.
   private let run: [String]
   /// From an earlier run.
@@ -145,7 +145,7 @@ public struct Fitter: Sendable {
 
   /// Measures what is not known yet, and chooses.
   ///
-  /// - Throws: `FormatError` about the input's contents, `Fit.TooSmall` when nothing fits the target,
+  /// - Throws: `FormatError` about the input's contents, `FitTooSmall` when nothing fits the target,
   ///   `OutputError` when measurements cannot be kept, `FitInterrupted`.
   public func run(
     cancellation: CancellationFlag = CancellationFlag(),
@@ -161,12 +161,7 @@ public struct Fitter: Sendable {
     } catch is ConversionCancelled {
       throw FitInterrupted(measurementsFile: options.measurementsFile)
     }
-    let fit = try Fit(
-      base.plan, candidates: candidates, measurements: measurements, target: options.target,
-      alignment: base.inputs.metadata["general.alignment"]?.int ?? 32)
-    var recipe = recipe
-    recipe.types = fit.types
-    return FittedRecipe(recipe: recipe, fit: fit, plan: base.plan, isMeasured: opened != nil)
+    return try choose(measurements)
   }
 
   private func keep(_ measurements: FitMeasurements) throws(OutputError) {
@@ -240,15 +235,5 @@ public struct FitInterrupted: Error, Sendable, CustomStringConvertible {
     }
     return "interrupted; what was measured is in \(printable(measurementsFile)): "
       + "run the same command to go on"
-  }
-}
-
-extension FitTarget {
-  /// What an archive's metadata says that it was made for.
-  var title: String {
-    switch self {
-    case .byteCount(let count): "fit to \(count) bytes"
-    case .bitsPerWeight(let bits): "fit to \(bits) bits per weight"
-    }
   }
 }

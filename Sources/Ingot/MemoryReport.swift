@@ -63,6 +63,29 @@ package struct MemoryReport: Sendable {
       ? "neither a smaller context nor more devices would" : ways.joined(separator: ", ")
   }
 
+  /// One line for each hardware.
+  package static func table(of reports: [MemoryReport]) -> String {
+    let rows = reports.map { report in
+      [
+        report.hardware.fullName, mebibyteText(report.hardware.deviceByteCount),
+        mebibyteText(report.estimate.limited.map(\.total).max() ?? 0),
+        report.fits ? "yes" : "no", report.largestContext.map(String.init) ?? "none",
+        report.neededDeviceCount.map(String.init)
+          ?? "more than \(report.hardware.deviceLimit)",
+      ]
+    }
+    let lines = TextTable(
+      ["hardware", "MiB", "needed", "fits", "largest context", "devices"], rows,
+      rightAligned: [1, 2, 4, 5]
+    ).lines
+    guard let run = reports.first?.run else { return "" }
+    return
+      ([
+        "\(run.context) tokens × \(run.parallel); llama.cpp: \(run.switches.joined(separator: " "))"
+      ]
+      + lines).joined(separator: "\n")
+  }
+
   package func write(to json: inout JSONWriter) {
     json.object { json in
       json.key("hardware")

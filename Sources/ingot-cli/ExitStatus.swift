@@ -49,7 +49,7 @@ private func status(of error: any Error) -> ExitStatus {
   case let error as OutputError:
     error.step == .create ? .cannotCreate : .inputOutput
   case is UsageError: .usage
-  case is Fit.TooSmall: .badInput
+  case is FitTooSmall: .badInput
   case is ConversionCancelled, is CalibrationInterrupted, is FitInterrupted: .interrupted
   default: .internalError
   }

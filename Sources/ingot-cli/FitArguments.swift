@@ -15,6 +15,17 @@ struct FitArguments: ParsableArguments {
   var targetBpw: Double?
 
   @Option(
+    name: .customLong("fit"),
+    help: ArgumentHelp(
+      "Choose types so that the model runs on this hardware with --context tokens; with xN behind "
+        + "it on several. 'ingot plan CHECKPOINT --hardware all' lists the names.",
+      valueName: "hardware"))
+  var hardwareName: String?
+
+  @OptionGroup
+  var memory: MemoryArguments
+
+  @Option(
     help: ArgumentHelp(
       "Text on which every tensor's effect on the model's output is measured.", valueName: "file"),
     completion: .file())
@@ -54,24 +65,29 @@ struct FitArguments: ParsableArguments {
   var options: FitOptions? {
     get throws {
       let target: FitTarget
-      switch (targetSize, targetBpw) {
-      case (nil, nil):
+      let memory = try memory.target(hardware: hardwareName)
+      switch (targetSize, targetBpw, memory) {
+      case (nil, nil, nil):
         let given = [
           ("--text", text != nil), ("--types", types != nil), ("--min-type", minType != nil),
           ("--max-type", maxType != nil), ("--probe", probe != nil),
           ("--measurements", measurements != nil),
         ].filter(\.1)
         if let first = given.first {
-          throw UsageError("\(first.0) needs a size: --target-size or --target-bpw")
+          throw UsageError(
+            "\(first.0) needs a size: --fit, --memory, --target-size or --target-bpw")
         }
         return nil
-      case (let size?, nil): target = .byteCount(size.byteCount)
-      case (nil, let bits?):
+      case (nil, nil, let memory?): target = .memory(memory)
+      case (let size?, nil, nil): target = .byteCount(size.byteCount)
+      case (nil, let bits?, nil):
         guard bits > 0, bits <= 32 else {
           throw UsageError("--target-bpw takes a number up to 32, not \(bits)")
         }
         target = .bitsPerWeight(bits)
-      case (_?, _?): throw UsageError("--target-size and --target-bpw exclude each other")
+      default:
+        throw UsageError(
+          "--fit or --memory, --target-size and --target-bpw exclude each other")
       }
       var options = FitOptions(target: target)
       options.text = text

@@ -12,6 +12,9 @@ struct PlanCommand: ParsableCommand {
       the model reads it once for every tensor, with only that one quantized. Without a text all \
       tensors count by the error of their weights alone, which chooses worse.
 
+      --hardware answers without choosing: what fits where. Of an archive with the types that it has, of a \
+      checkpoint with a mix (--type), or with the best single type.
+
       Measuring takes a while; --measurements keeps what was found, for other sizes and to go on after \
       an interruption.
 
@@ -19,6 +22,9 @@ struct PlanCommand: ParsableCommand {
         ingot plan Llama-3.1-8B --target-size 5GiB --imatrix imatrix.gguf --text calibration.txt \
       -o recipe.json
         ingot convert Llama-3.1-8B -o llama.gguf --imatrix imatrix.gguf --recipe recipe.json
+        ingot plan Llama-4-Scout --fit h100-80gb --context 131072 --imatrix imatrix.gguf -o recipe.json
+        ingot plan Llama-4-Maverick --hardware all --context 32768
+        ingot plan llama.gguf --hardware rtx-4090-24gb
         ingot plan Llama-3.1-8B --target-bpw 4.5 --keep output=Q8_0 --max-type Q6_K
       """)
 
@@ -27,6 +33,14 @@ struct PlanCommand: ParsableCommand {
 
   @OptionGroup
   var fit: FitArguments
+
+  @Option(
+    help: ArgumentHelp(
+      "Say what fits on this hardware, or on all that has a name.", valueName: "name|all"))
+  var hardware: String?
+
+  @Option(help: ArgumentHelp("A stock mix to ask about with --hardware.", valueName: "type"))
+  var type: String?
 
   @Option(
     name: [.customLong("keep"), .customLong("tensor-type")],
@@ -68,8 +82,14 @@ struct PlanCommand: ParsableCommand {
   func run() throws {
     try reportingErrors {
       try checkThreadCount(threads)
+      if let hardware {
+        try answer(hardware)
+        return
+      }
+      if type != nil { throw UsageError("--type needs --hardware: types are what a plan chooses") }
       guard let options = try fit.options else {
-        throw UsageError("say what to plan for: --target-size or --target-bpw")
+        throw UsageError(
+          "say what to plan for: --fit, --memory, --target-size, --target-bpw or --hardware")
       }
       catchSignals()
       let fitter = try Fitter(
@@ -80,6 +100,19 @@ struct PlanCommand: ParsableCommand {
       if let output { try fitted.write(output) }
       try Terminal.print(json ? fitted.reportJSON : fitted.report)
     }
+  }
+
+  /// What fits where.
+  private func answer(_ hardware: String) throws {
+    let isEverywhere = hardware.lowercased() == "all"
+    if fit.hardwareName != nil || fit.targetSize != nil || fit.targetBpw != nil || output != nil {
+      throw UsageError("--hardware asks what fits, and chooses nothing: leave out sizes and -o")
+    }
+    if fit.memory.memory != nil { throw UsageError("--hardware and --memory exclude each other") }
+    let target = try fit.memory.target(
+      hardware: isEverywhere ? "h100-80gb" : hardware, context: fit.memory.context ?? 8192)
+    let question = try MemoryQuestion(checkpoint, type: type, everywhere: isEverywhere, target)
+    try Terminal.print(json ? question.json : question.text)
   }
 
   private func run(_ fitter: Fitter) throws -> FittedRecipe {

@@ -73,9 +73,9 @@ func archiveHasTheSize(_ target: UInt64) throws {
 
 /// Too few bytes: what the smallest would be, which then fits.
 @Test func smallestIsNamed() throws {
-  let error = #expect(throws: Fit.TooSmall.self) { try fit(.byteCount(1_000_000)) }
+  let error = #expect(throws: FitTooSmall.self) { try fit(.byteCount(1_000_000)) }
   let smallest = try #require(error?.smallest)
-  #expect(throws: Fit.TooSmall.self) { try fit(.byteCount(smallest - 1)) }
+  #expect(throws: FitTooSmall.self) { try fit(.byteCount(smallest - 1)) }
   let fitted = try fit(.byteCount(smallest))
   #expect(fitted.fit.byteCount <= smallest)
 }
@@ -143,4 +143,42 @@ func archiveHasTheSize(_ target: UInt64) throws {
   folder.write("measurements.json", Array(damaged.replacing("2 chunks", with: "3 chunks").utf8))
   let error = #expect(throws: FormatError.self) { try run(4) }
   #expect(error.map { "\($0)".contains("another run") } == true, "\(error as Any)")
+}
+
+private func device(_ megabytes: Int, _ count: Int = 1, context: Int = 1024) throws -> FitTarget {
+  .memory(
+    try MemoryTarget(
+      hardware: nil, byteCount: UInt64(megabytes) << 20, deviceCount: count, context: context))
+}
+
+/// What is chosen for a memory fits it, and uses what is there.
+@Test(arguments: [1, 2]) func memoryIsFilled(_ deviceCount: Int) throws {
+  let roomy = try #require(try fit(device(4096, deviceCount)).memory)
+  let most = roomy.estimate.limited.map(\.weights).max() ?? 0
+  // Whatever the run takes besides, and a little more than half of the weights.
+  let others = roomy.estimate.limited.map { $0.total - $0.weights }.max() ?? 0
+  let megabytes = (others + most / 2) >> 20
+  let fitted = try fit(device(megabytes, deviceCount))
+  let report = try #require(fitted.memory)
+  let totals = report.estimate.limited.map(\.total)
+  #expect(report.fits && totals.allSatisfy { $0 <= megabytes << 20 })
+  #expect(fitted.fit.byteCount <= fitted.fit.byteLimit)
+  #expect(fitted.fit.byteCount > fitted.fit.byteLimit - fitted.fit.byteLimit / 1_000)
+  if deviceCount == 1 {
+    // What padding may take was kept free.
+    #expect(megabytes << 20 - totals[0] < 64 << 10)
+    #expect(fitted.recipe.types["token_embd.weight"] == .q8_0)
+  }
+  let plan = try Converter(checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe).plan
+  let metadata = try #require(plan.outputs.first)
+  #expect(metadata.byteCount > 0)
+}
+
+/// Too little memory: what would fit, which then does.
+@Test func nearestThatFitsIsNamed() throws {
+  let error = #expect(throws: FitTooSmall.self) { try fit(device(1100, context: 2048)) }
+  let advice = try #require(error?.advice)
+  let number = try #require(advice.split(separator: " ").last.flatMap { Int($0) }, "\(advice)")
+  #expect(number < 2048)
+  #expect(try fit(device(1100, context: number)).memory?.fits == true)
 }

@@ -1,0 +1,163 @@
+import Fitting
+
+extension Fitter {
+  /// Chooses types for the target from what was measured.
+  func choose(_ measurements: FitMeasurements) throws -> FittedRecipe {
+    switch options.target {
+    case .byteCount(let count):
+      let alignment = base.inputs.metadata["general.alignment"]?.int ?? 32
+      let chosen = candidates.keys.reduce(0) {
+        $0 + Fit.padded(base.plan.tensors[$1].byteCount, to: alignment)
+      }
+      return fitted(
+        try fit(
+          measurements, candidates, limit: Int(clamping: count),
+          fixedByteCount: Int(base.plan.totalByteCount) - chosen, alignment: alignment))
+    case .bitsPerWeight(let bits):
+      let chosen = candidates.keys.reduce(0) { $0 + base.plan.tensors[$1].byteCount }
+      return fitted(
+        try fit(
+          measurements, candidates, limit: Int(bits * Double(base.plan.weightCount) / 8),
+          fixedByteCount: Int(base.plan.tensorByteCount) - chosen, alignment: 1))
+    case .memory(let target): return try choose(measurements, for: target)
+    }
+  }
+
+  private func fit(
+    _ measurements: FitMeasurements, _ candidates: [Int: [TensorType]], limit: Int,
+    fixedByteCount: Int, alignment: Int
+  ) throws -> Fit {
+    do throws(Fit.TooSmall) {
+      return try Fit(
+        base.plan, candidates: candidates, measurements: measurements, limit: limit,
+        fixedByteCount: fixedByteCount, alignment: alignment)
+    } catch {
+      throw FitTooSmall(
+        target: options.target, smallest: error.smallest, byteLimit: error.byteLimit,
+        weightCount: base.plan.weightCount)
+    }
+  }
+
+  private func fitted(_ fit: Fit, memory: MemoryReport? = nil) -> FittedRecipe {
+    var recipe = recipe
+    recipe.types = fit.types
+    return FittedRecipe(
+      recipe: recipe, fit: fit, plan: base.plan, isMeasured: opened != nil, memory: memory)
+  }
+
+  // MARK: Memory
+
+  /// Tensors that stay with the processor do not count: they get the largest type up to Q8_0.
+  private static let hostType = TensorType.q8_0
+
+  private func choose(_ measurements: FitMeasurements, for target: MemoryTarget) throws
+    -> FittedRecipe
+  {
+    let plan = base.plan
+    var tensors = plan.modelTensors.map { MemoryTensor($0) }
+    let model = try MemoryDimensions(
+      base.inputs.metadata, tensors: tensors, file: plan.inputs.first ?? "")
+    let memory = MemoryFit(model, hardware: target.hardware)
+    let counted = Set(memory.limited(tensors).map(\.name))
+    var limited: [Int: [TensorType]] = [:]
+    var hosted: [ExactString: TensorType] = [:]
+    for (index, types) in candidates {
+      let tensor = plan.tensors[index]
+      if counted.contains(tensor.name.string) {
+        limited[index] = types
+      } else {
+        let small = types.filter { $0.bitsPerWeight <= Self.hostType.bitsPerWeight }
+        hosted[tensor.name] =
+          small.max { $0.bitsPerWeight < $1.bitsPerWeight }
+          ?? types.min { $0.bitsPerWeight < $1.bitsPerWeight }
+      }
+    }
+    let fixed = plan.modelTensors.enumerated().reduce(0) { sum, entry in
+      let isFixed = limited[entry.offset] == nil && counted.contains(entry.element.name.string)
+      return isFixed ? sum + entry.element.byteCount : sum
+    }
+    var limit = memory.weightLimit(tensors, target.run)
+    // On several devices the types that are chosen shift the shares.
+    for _ in 0..<16 {
+      var fit: Fit
+      do throws(Fit.TooSmall) {
+        fit = try Fit(
+          plan, candidates: limited, measurements: measurements, limit: limit,
+          fixedByteCount: fixed, alignment: 1)
+      } catch {
+        throw tooSmall(memory, target, tensors, limited, error)
+      }
+      fit.types.merge(hosted) { $1 }
+      tensors = plan.modelTensors.map { tensor in
+        var planned = MemoryTensor(tensor)
+        if let type = fit.types[tensor.name] {
+          planned.type = type
+          planned.byteCount = type.byteCount(weightCount: tensor.elementCount) ?? 0
+        }
+        return planned
+      }
+      let estimate = memory.estimate(tensors, target.run)
+      if estimate.fits(target.hardware) {
+        return fitted(fit, memory: MemoryReport(memory, tensors: tensors, run: target.run))
+      }
+      let over = estimate.limited.map { $0.total - target.hardware.deviceByteCount }.max() ?? 0
+      limit -= max(1 << 10, over * target.hardware.deviceCount)
+    }
+    throw FitTooSmall(
+      target: options.target, smallest: UInt64(max(0, limit)), byteLimit: UInt64(max(0, limit)),
+      weightCount: plan.weightCount, advice: "take more devices or a smaller context")
+  }
+
+  /// What would fit: the smallest types with less context, or on more devices.
+  private func tooSmall(
+    _ memory: MemoryFit, _ target: MemoryTarget, _ tensors: [MemoryTensor],
+    _ candidates: [Int: [TensorType]], _ error: Fit.TooSmall
+  ) -> FitTooSmall {
+    var smallest: [String: TensorType] = [:]
+    for (index, types) in candidates {
+      smallest[base.plan.tensors[index].name.string] = types.min {
+        $0.bitsPerWeight < $1.bitsPerWeight
+      }
+    }
+    let least = tensors.map { tensor in
+      var result = tensor
+      if let type = smallest[tensor.name], let count = tensor.shape.checkedElementCount {
+        result.type = type
+        result.byteCount = type.byteCount(weightCount: count) ?? result.byteCount
+      }
+      return result
+    }
+    var ways: [String] = []
+    if let context = memory.largestContext(least, target.run) {
+      ways.append("a context of \(context)")
+    }
+    if let count = memory.deviceCount(least, target.run), count > target.hardware.deviceCount {
+      ways.append("\(target.hardware.name)x\(count)")
+    }
+    return FitTooSmall(
+      target: options.target, smallest: error.smallest, byteLimit: error.byteLimit,
+      weightCount: base.plan.weightCount,
+      advice: ways.isEmpty
+        ? "neither a smaller context nor more devices would do"
+        : "with the smallest types this would do: " + ways.joined(separator: ", or "))
+  }
+}
+
+/// No choice of types is within the target.
+public struct FitTooSmall: Error, Hashable, Sendable, CustomStringConvertible {
+  public var target: FitTarget
+  /// Bytes of the smallest choice that is possible with the types allowed.
+  public var smallest: UInt64
+  /// Bytes that the target leaves for the same tensors.
+  public var byteLimit: UInt64
+  public var weightCount: UInt64
+  public var advice = "allow smaller types (--min-type, --imatrix FILE), or more bytes"
+
+  public var description: String {
+    let bits = Double(smallest) * 8 / Double(max(1, weightCount))
+    return """
+      nothing would \(target.title): with the types allowed the smallest weights have \(smallest) \
+      bytes, \(fixed(bits, 2)) bits per weight, and \(byteLimit) bytes are left for them; \(advice)
+      """
+  }
+}

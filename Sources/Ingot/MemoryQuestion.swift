@@ -1,0 +1,57 @@
+import Planning
+import StrictJSON
+
+/// Where a model, or a finished archive, runs.
+///
+///     let question = try MemoryQuestion("Llama-3.1-8B", hardware: ["all"], target)
+///     print(question.text)
+public struct MemoryQuestion: Sendable {
+  private let reports: [MemoryReport]
+  /// Of a checkpoint, whose types are still open.
+  private let overview: HardwareOverview?
+
+  /// Reads headers.
+  ///
+  /// - Parameters:
+  ///   - path: checkpoint or archive; of an archive the types that it has count.
+  ///   - type: a mix, for a checkpoint; `nil` asks which uniform type would fit.
+  ///   - everywhere: asks for all hardware that has a name, and not only for the target's.
+  ///   - target: hardware, and how the model is run.
+  /// - Throws: `FormatError` about the input, `UsageError`.
+  public init(_ path: String, type: String?, everywhere: Bool, _ target: MemoryTarget) throws {
+    var recipe = Recipe()
+    let isArchive = if case .archive = try InputKind(path) { true } else { false }
+    if isArchive, type != nil { throw UsageError("an archive has its types: leave out --type") }
+    recipe.type = isArchive ? "copy" : type ?? "BF16"
+    let converter = try Converter(checkpoint: path, output: "planned.gguf", recipe: recipe)
+    let tensors = converter.plan.modelTensors.map { MemoryTensor($0) }
+    let model = try MemoryDimensions(converter.inputs.metadata, tensors: tensors, file: path)
+    let hardware = everywhere ? Hardware.all : [target.hardware]
+    if isArchive || type != nil {
+      overview = nil
+      reports = hardware.map {
+        MemoryReport(MemoryFit(model, hardware: $0), tensors: tensors, run: target.run)
+      }
+    } else {
+      reports = []
+      overview = HardwareOverview(model, tensors: tensors, run: target.run, hardware: hardware)
+    }
+  }
+
+  /// A table for people.
+  public var text: String {
+    if let overview { return overview.table }
+    return reports.count == 1 ? reports[0].table : MemoryReport.table(of: reports)
+  }
+
+  /// Stable JSON: a list of answers.
+  public var json: String {
+    var writer = JSONWriter()
+    if let overview {
+      overview.write(to: &writer)
+    } else {
+      writer.array { json in for report in reports { report.write(to: &json) } }
+    }
+    return writer.text
+  }
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Ingot
+
+/// Options that say where an archive shall run, and how.
+struct MemoryArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Memory of a device, instead of a name with --fit. " + ByteSize.grammar, valueName: "size"))
+  var memory: ByteSize?
+
+  @Option(help: ArgumentHelp("Devices with --memory each (default: 1).", valueName: "count"))
+  var devices: Int?
+
+  @Option(help: ArgumentHelp("Tokens that every sequence can hold.", valueName: "tokens"))
+  var context: Int?
+
+  @Option(help: ArgumentHelp("Sequences at the same time (default: 1).", valueName: "count"))
+  var parallel: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Type of the cache, or KEYS,VALUES: f16, q8_0, q4_0, … (default: f16).", valueName: "type"))
+  var kvType: String?
+
+  @Option(help: ArgumentHelp("llama.cpp's -ub (default: 512).", valueName: "tokens"))
+  var ubatch: Int?
+
+  @Flag(help: "Without flash attention.")
+  var noFlashAttention = false
+
+  @Flag(help: "One cache for all sequences.")
+  var kvUnified = false
+
+  @Flag(help: "Layers that see a chunk of Llama 4's context keep all of it.")
+  var swaFull = false
+
+  @Flag(help: "Every device has a part of each matrix, instead of whole layers.")
+  var splitTensors = false
+
+  /// `nil` where no hardware was named.
+  func target(hardware: String?) throws -> MemoryTarget? {
+    guard hardware != nil || memory != nil else {
+      let given = [
+        ("--devices", devices != nil), ("--context", context != nil),
+        ("--parallel", parallel != nil), ("--kv-type", kvType != nil), ("--ubatch", ubatch != nil),
+        ("--no-flash-attention", noFlashAttention), ("--kv-unified", kvUnified),
+        ("--swa-full", swaFull), ("--split-tensors", splitTensors),
+      ].filter(\.1)
+      if let first = given.first {
+        throw UsageError("\(first.0) needs hardware: --fit or --memory")
+      }
+      return nil
+    }
+    if hardware != nil, memory != nil { throw UsageError("--fit and --memory exclude each other") }
+    if devices != nil, memory == nil {
+      throw UsageError("--devices needs --memory; --fit takes xN")
+    }
+    guard let context else { throw UsageError("say how many tokens shall fit: --context") }
+    return try target(hardware: hardware, context: context)
+  }
+
+  func target(hardware: String?, context: Int) throws -> MemoryTarget {
+    let types = (kvType ?? "f16").split(separator: ",", omittingEmptySubsequences: false)
+    guard types.count <= 2, let keys = types.first, let values = types.last else {
+      throw UsageError("--kv-type takes a type, or KEYS,VALUES")
+    }
+    do {
+      return try MemoryTarget(
+        hardware: hardware, byteCount: memory?.byteCount, deviceCount: devices ?? 1,
+        context: context, parallel: parallel ?? 1, keyType: String(keys),
+        valueType: String(values), microBatch: ubatch ?? 512,
+        usesFlashAttention: !noFlashAttention, isUnified: kvUnified, keepsFullWindow: swaFull,
+        splitsTensors: splitTensors)
+    } catch let error as OptionError {
+      throw UsageError(error.description)
+    }
+  }
+}
