@@ -163,7 +163,8 @@ private func device(_ megabytes: Int, _ count: Int = 1, context: Int = 1024) thr
   let totals = report.estimate.limited.map(\.total)
   #expect(report.fits && totals.allSatisfy { $0 <= megabytes << 20 })
   #expect(fitted.fit.byteCount <= fitted.fit.byteLimit)
-  #expect(fitted.fit.byteCount > fitted.fit.byteLimit - fitted.fit.byteLimit / 1_000)
+  // As near as 43 matrices of few sizes allow.
+  #expect(fitted.fit.byteCount > fitted.fit.byteLimit - fitted.fit.byteLimit / 200)
   if deviceCount == 1 {
     // What padding may take was kept free.
     #expect(megabytes << 20 - totals[0] < 64 << 10)
@@ -176,9 +177,13 @@ private func device(_ megabytes: Int, _ count: Int = 1, context: Int = 1024) thr
 
 /// Too little memory: what would fit, which then does.
 @Test func nearestThatFitsIsNamed() throws {
-  let error = #expect(throws: FitTooSmall.self) { try fit(device(1100, context: 2048)) }
-  let advice = try #require(error?.advice)
-  let number = try #require(advice.split(separator: " ").last.flatMap { Int($0) }, "\(advice)")
-  #expect(number < 2048)
-  #expect(try fit(device(1100, context: number)).memory?.fits == true)
+  do {
+    _ = try fit(device(1036, context: 2048))
+    Issue.record("fits")
+  } catch let error as FitTooSmall {
+    let words = error.advice.split { !$0.isNumber }
+    let context = try #require(words.first.flatMap { Int($0) }, "\(error.advice)")
+    #expect(context < 2048)
+    #expect(try fit(device(1036, context: context)).memory?.fits == true)
+  }
 }
