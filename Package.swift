@@ -53,6 +53,7 @@ let package = Package(
         .embedInCode("mixes/tensor-roles.tsv"),
         .embedInCode("mixes/model-classes.tsv"),
         .embedInCode("mixes/output-types.tsv"),
+        .embedInCode("fitting/priors.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
         .embedInCode("tokenizers/meta-special-tokens.tsv"),
         .embedInCode("tokenizers/meta-special-tokens-llama4.tsv"),
@@ -105,7 +106,7 @@ let package = Package(
       name: "Fitting",
       dependencies: [
         "Conversion", "Planning", "ForwardRuns", "ReferenceModel", "Verification", "Quantizers",
-        "StrictJSON", "Threads",
+        "StrictJSON", "Formats", "Threads",
       ]),
     .target(
       name: "Ingot",

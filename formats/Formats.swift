@@ -43,6 +43,9 @@ package enum Formats {
   /// `architectures/meta-llama4-shards.tsv`: how Meta's shards of a Llama 4 store tensors.
   package static var metaLlama4Shards: [UInt8] { PackageResources.meta_llama4_shards_tsv }
 
+  /// How much a model minds a tensor's error: `recipe.md`.
+  package static var fittingPriors: [UInt8] { PackageResources.priors_tsv }
+
   /// Errors that types explain: `verification/error-bands.tsv`.
   package static var errorBands: [UInt8] { PackageResources.error_bands_tsv }
 

@@ -64,6 +64,7 @@ public struct Fit: Sendable {
     var units: [[AllocationChoice]] = []
     var types: [[TensorType]] = []
     let free = candidates.keys.sorted()
+    let prior = HarmPrior(layerCount: plan.layerCount)
     for index in free {
       let tensor = plan.tensors[index]
       let stack = SplitExperts.stack(of: tensor.name)
@@ -72,7 +73,7 @@ public struct Fit: Sendable {
       for type in candidates[index] ?? [] {
         guard let byteCount = type.byteCount(weightCount: tensor.elementCount),
           let harm = measurements.harm(
-            stack?.name ?? tensor.name, expert: stack?.expert, type: type)
+            stack?.name ?? tensor.name, expert: stack?.expert, type: type, prior: prior)
         else { continue }
         choices.append(
           AllocationChoice(byteCount: Self.padded(byteCount, to: alignment), harm: harm))
@@ -100,7 +101,19 @@ public struct Fit: Sendable {
     unitCount = units.count
   }
 
+  /// Bytes of a tensor in the file.
   package static func padded(_ byteCount: Int, to alignment: Int) -> Int {
     (byteCount + alignment - 1) / alignment * alignment
+  }
+}
+
+extension ConversionPlan {
+  /// One more than the largest number of a layer in a name.
+  fileprivate var layerCount: Int {
+    let numbers = tensors.lazy.compactMap { tensor -> Int? in
+      let parts = tensor.name.string.split(separator: ".", maxSplits: 2)
+      return parts.count == 3 && parts[0] == "blk" ? Int(parts[1]) : nil
+    }
+    return (numbers.max() ?? 0) + 1
   }
 }

@@ -38,10 +38,10 @@ package struct FitMeasurements: Sendable {
   ///   - name: of the tensor, or of the stack.
   ///   - expert: of a stack; `nil` for all of it.
   ///   - type: one whose error was measured.
-  /// - Returns: `nil` where it was not. Where no text was read, the error as a part of the weights'
-  ///   own sum, which takes all tensors for equally important.
+  ///   - prior: what the error costs where no text was read.
+  /// - Returns: `nil` where the error was not measured.
   package func harm(
-    _ name: ExactString, expert: Int?, type: TensorType
+    _ name: ExactString, expert: Int?, type: TensorType, prior: HarmPrior
   ) -> Double? {
     guard let errors = errors[name], let all = errors.error(type), let each = errors.errors[type]
     else { return nil }
@@ -55,6 +55,6 @@ package struct FitMeasurements: Sendable {
       }.min { ($0.distance, $0.scale) < ($1.distance, $1.scale) }
       if let nearest { return error * nearest.scale }
     }
-    return errors.signal > 0 ? error / errors.signal : 0
+    return errors.signal > 0 ? error / errors.signal * prior.weight(of: name) : 0
   }
 }
