@@ -5,8 +5,10 @@ import Tensors
 
 /// Types that tensors may get when they are chosen for a size.
 package struct CandidateTypes: Hashable, Sendable {
-  /// From few bits to many.
+  /// From few bits to many, or in the order in which they were named.
   package var types: [TensorType]
+  /// Whether somebody asked for these types.
+  private var isNamed = false
 
   /// Types that programs compute with well, without those for special models.
   package static let standard = CandidateTypes(types: [
@@ -39,17 +41,32 @@ package struct CandidateTypes: Hashable, Sendable {
         problem: "leaves no type to choose from")
     }
     self.types = types
+    isNamed = !names.isEmpty
   }
 
   /// Types to probe with.
   package init(probeNames: [String]) throws(OptionError) {
     types =
       try probeNames.isEmpty ? [Self.probe, .q8_0] : Self.types(probeNames, option: "--probe")
+    isNamed = !probeNames.isEmpty
+  }
+
+  /// Of a tensor: those to probe with, one at least.
+  package func probes(of tensor: ConversionPlan.Tensor, candidates: [TensorType]) -> [TensorType] {
+    let fitting = types(of: tensor, importance: tensor.importance != nil)
+    if !fitting.isEmpty { return fitting }
+    let nearest = candidates.filter(\.isBlockType).min {
+      abs($0.bitsPerWeight - 4) < abs($1.bitsPerWeight - 4)
+    }
+    return nearest.map { [$0] } ?? []
   }
 
   private static func types(_ names: [String], option: String) throws(OptionError) -> [TensorType] {
     var result: [TensorType] = []
-    for name in names { result.append(try type(name, option: option)) }
+    for name in names {
+      let type = try type(name, option: option)
+      if !result.contains(type) { result.append(type) }
+    }
     return result
   }
 
@@ -69,9 +86,9 @@ package struct CandidateTypes: Hashable, Sendable {
       guard tensor.columnCount % type.weightsPerBlock == 0,
         importance || KernelTable.scalar.canQuantizeWithoutImportance(type)
       else { return false }
-      // Blocks of 32 are for rows that larger ones do not fill.
+      // Blocks of 32 are for rows that larger ones do not fill, unless somebody asked for them.
       let isSubstitute = type == .q4_0 || type == .q5_0 || type == .iq4_NL
-      return !isSubstitute || tensor.columnCount % 256 != 0
+      return isNamed || !isSubstitute || tensor.columnCount % 256 != 0
     }
   }
 }

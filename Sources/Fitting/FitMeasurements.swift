@@ -28,6 +28,9 @@ package struct FitMeasurements: Sendable {
     errors[place.stack] = known
   }
 
+  /// More than any choice could be worth, and finite.
+  private static let hopelessHarm = 1e200
+
   /// Expected KL divergence in nats when the tensor, or one expert of it, is stored in a type.
   ///
   /// Near the model the divergence grows as the square of what moves the output, so a tensor's
@@ -53,7 +56,7 @@ package struct FitMeasurements: Sendable {
         let distance = all > 0 ? abs(log(all) - log(probed)) : .infinity
         return (distance, divergence / probed)
       }.min { ($0.distance, $0.scale) < ($1.distance, $1.scale) }
-      if let nearest { return error * nearest.scale }
+      if let nearest { return min(error * nearest.scale, Self.hopelessHarm) }
     }
     return errors.signal > 0 ? error / errors.signal * prior.weight(of: name) : 0
   }

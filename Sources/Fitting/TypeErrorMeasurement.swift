@@ -173,6 +173,7 @@ package struct TypeErrorMeasurement: Sendable {
         let first = expert * rows + run * (rows - runRows) / max(1, runCount - 1)
         let chunk = Chunk(tensor: index, rows: first..<first + runRows, columns: 0..<columns)
         try reader.read(chunk, of: tensor)
+        try checkFinite(chunk, of: tensor)
         result.signal += squares(rowCount: runRows, columns, importance, minus: false)
         for (slot, type) in types.enumerated() {
           requantize(type, rowCount: runRows, columns: columns, importance)
@@ -183,8 +184,29 @@ package struct TypeErrorMeasurement: Sendable {
         Double(rows) / Double(runCount * runRows)
         * measurement.frequency(tensor, expert: tensor.importanceExpert + expert)
       result.signal *= scale
-      for slot in types.indices { result.errors[slot] *= scale }
+      for slot in types.indices {
+        // A type whose scales cannot hold the weights is never the best one.
+        let error = result.errors[slot] * scale
+        result.errors[slot] = error.isFinite ? error : Self.hopelessError
+      }
       return result
+    }
+
+    private static let hopelessError = 1e100
+
+    private func checkFinite(_ chunk: Chunk, of tensor: ConversionPlan.Tensor)
+      throws(FormatError)
+    {
+      guard let values = UnsafePointer(reader.weights.baseAddress),
+        let place = measurement.kernels.firstNonFinite(values, count: chunk.weightCount)
+      else { return }
+      throw FormatError(
+        file: measurement.plan.inputs.first ?? "",
+        field: "tensor \(tensor.sourceName ?? tensor.name), row "
+          + "\(tensor.sourceRow(forOutputRow: chunk.rows.lowerBound + place / tensor.columnCount)), "
+          + "column \(place % tensor.columnCount)",
+        reason: .outOfRange(found: "\(values[place])", allowed: "finite weights"),
+        advice: "download the file again")
     }
 
     private func importanceRow(_ tensor: ConversionPlan.Tensor, expert: Int) -> ArraySlice<Float>? {

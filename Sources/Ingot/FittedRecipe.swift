@@ -40,6 +40,9 @@ public struct FittedRecipe: Sendable {
       + (fit.gap > 0 ? ", at most \(fixed(fit.gap * 100, 3)) % above the best" : "")
   }
 
+  /// What a run on the hardware takes, where the types were chosen for one.
+  public var memoryLines: [String] { memory?.table.split(separator: "\n").map(String.init) ?? [] }
+
   private func significant(_ value: Double) -> String {
     fixed(value, value >= 0.1 ? 3 : value >= 0.001 ? 5 : 7)
   }

@@ -41,6 +41,10 @@ extension Fitter {
   private func fitted(_ fit: Fit, memory: MemoryReport? = nil) -> FittedRecipe {
     var recipe = recipe
     recipe.types = fit.types
+    // What options decided belongs to the recipe, too.
+    for tensor in base.plan.tensors where tensor.isForced {
+      recipe.types[tensor.name] = tensor.type
+    }
     return FittedRecipe(
       recipe: recipe, fit: fit, plan: base.plan, isMeasured: opened != nil, memory: memory)
   }

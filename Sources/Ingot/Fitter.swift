@@ -18,6 +18,8 @@ public struct FitOptions: Sendable {
   public var maximumType: String?
   /// Types that are tried on the text, one tensor at a time; empty for the standard ones.
   public var probeTypes: [String] = []
+  /// Where the recipe will be written, so that it is no input; `nil` where it is not.
+  public var recipeFile: String?
   /// Where measurements are kept, for other targets and to go on after an interruption.
   public var measurementsFile: String?
 
@@ -77,9 +79,11 @@ public struct Fitter: Sendable {
     recipe.isPure = false
     recipe.title = options.target.title
     self.recipe = recipe
+    recipe.isDraft = true
     let base = try Converter(
       checkpoint: checkpoint, output: output, recipe: recipe, memoryLimit: memoryLimit)
     self.base = base
+    try Self.checkOutputs(base.inputs.files, output: output, options)
     var notes = base.plan.notes
     (candidates, probeTypes) = try Converter.statingUsage {
       (try Self.candidates(base, options), try CandidateTypes(probeNames: options.probeTypes))
@@ -89,16 +93,20 @@ public struct Fitter: Sendable {
     }
     var run = ["ingot \(ingotVersion)", "sample \(TypeErrorMeasurement.standardSampleWeightCount)"]
     for path in base.plan.inputs { run.append(try Self.identity(path)) }
-    if let path = recipe.importanceFile { run.append("importance " + (try Self.identity(path))) }
+    if let path = recipe.importanceFile {
+      run.append("importance " + (try Self.identity(path)))
+      run += recipe.includedWeights.map { "with \($0)" }
+      run += recipe.excludedWeights.map { "without \($0)" }
+    }
     if let path = options.text {
       _ = try Converter.statingUsage { try MatrixLibrary.shared.get() }
       let model = try OpenedModel(checkpoint)
       let file = try Converter.statingUsage { try TextFile(path, memoryLimit: memoryLimit) }
       let contextLength = options.contextLength ?? Self.defaultContextLength
-      let limit = options.chunkLimit ?? max(1, Self.defaultTokenCount / contextLength)
       try Converter.statingUsage {
-        try ChunkedText.check(contextLength: contextLength, chunkLimit: limit)
+        try ChunkedText.check(contextLength: contextLength, chunkLimit: options.chunkLimit)
       }
+      let limit = options.chunkLimit ?? max(1, Self.defaultTokenCount / contextLength)
       let text = try ChunkedText(
         file, tokens: file.tokens(model.encoder), encoder: model.encoder,
         contextLength: contextLength, chunkLimit: limit)
@@ -116,6 +124,30 @@ public struct Fitter: Sendable {
     self.notes = notes
     self.run = run
     known = try options.measurementsFile.flatMap { try FitMeasurements($0, run: run) } ?? .init()
+  }
+
+  /// Refuses to write over anything that is read, or two things to one place.
+  private static func checkOutputs(_ inputs: InputFiles, output: String, _ options: FitOptions)
+    throws(UsageError)
+  {
+    var inputs = inputs
+    inputs.paths += [options.text].compactMap { $0 }
+    let outputs = [output, options.measurementsFile, options.recipeFile].compactMap { $0 }
+    for (index, path) in outputs.enumerated() {
+      if inputs.contains(path) {
+        throw UsageError("\(printable(path)) is an input: name another output")
+      }
+      if outputs[..<index].contains(where: { OutputFile.isSamePlace($0, path) }) {
+        throw UsageError("\(printable(path)) would be written twice: name another output")
+      }
+    }
+    if let path = options.recipeFile {
+      do throws(OutputError) {
+        try OutputFile.checkFolder(of: path)
+      } catch {
+        throw UsageError("\(error)")
+      }
+    }
   }
 
   private static func identity(_ path: String) throws(FormatError) -> String {
@@ -157,11 +189,19 @@ public struct Fitter: Sendable {
       try measureErrors(&measurements, kernels, cancellation, progress)
       try measureDivergences(&measurements, kernels, cancellation, progress)
     } catch is ForwardCancelled {
-      throw FitInterrupted(measurementsFile: options.measurementsFile)
+      throw interrupted(measurements)
     } catch is ConversionCancelled {
-      throw FitInterrupted(measurementsFile: options.measurementsFile)
+      throw interrupted(measurements)
     }
+    try base.inputs.source.checkUnchanged()
     return try choose(measurements)
+  }
+
+  private func interrupted(_ measurements: FitMeasurements) -> FitInterrupted {
+    let isKept = options.measurementsFile != nil && !measurements.errors.isEmpty
+    return FitInterrupted(
+      measurementsFile: isKept ? options.measurementsFile : nil,
+      isWanted: options.measurementsFile != nil)
   }
 
   private func keep(_ measurements: FitMeasurements) throws(OutputError) {
@@ -173,14 +213,20 @@ public struct Fitter: Sendable {
     _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
     _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws {
+    // All experts of a stack in the same types, also those whose type is not to be chosen.
+    var types: [ExactString: [TensorType]] = [:]
+    for (index, candidates) in candidates.sorted(by: { $0.key < $1.key }) {
+      let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
+      for type in candidates + probes(of: index)
+      where types[stack]?.contains(type) != true {
+        types[stack, default: []].append(type)
+      }
+    }
     // Experts that lie singly in the order in which they would be stacked.
-    let places = candidates.map { index, types in
-      let tensor = base.plan.tensors[index]
-      let probes = probeTypes.types(of: tensor, importance: tensor.importance != nil)
-      return (
-        index: index, types: types + probes.filter { !types.contains($0) },
-        place: SplitExperts.place(of: tensor.name)
-      )
+    let places = base.plan.tensors.indices.compactMap {
+      index -> (index: Int, types: [TensorType], place: (stack: ExactString, expert: Int))? in
+      let place = SplitExperts.place(of: base.plan.tensors[index].name)
+      return types[place.stack].map { (index, $0, place) }
     }.sorted { ($0.place.stack, $0.place.expert) < ($1.place.stack, $1.place.expert) }
     let isComplete = places.allSatisfy { entry in
       guard let errors = result.errors[entry.place.stack] else { return false }
@@ -197,17 +243,24 @@ public struct Fitter: Sendable {
     try keep(result)
   }
 
+  private func probes(of index: Int) -> [TensorType] {
+    probeTypes.probes(of: base.plan.tensors[index], candidates: candidates[index] ?? [])
+  }
+
   private func measureDivergences(
     _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
     _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws {
     guard let (opened, text) = opened else { return }
+    var wanted: [ExactString: [TensorType]] = [:]
+    for index in candidates.keys.sorted() {
+      let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
+      if wanted[stack] == nil { wanted[stack] = probes(of: index) }
+    }
     var probes: [SensitivityRun.Probe] = []
     for role in opened.model.inputLengths.keys.sorted(by: { $0.archiveName < $1.archiveName }) {
       let name = ExactString(role.archiveName)
-      guard let errors = result.errors[name] else { continue }
-      for type in probeTypes.types
-      where errors.errors[type] != nil && result.divergences[name]?[type] == nil {
+      for type in wanted[name] ?? [] where result.divergences[name]?[type] == nil {
         probes.append(SensitivityRun.Probe(role: role, type: type))
       }
     }
@@ -228,10 +281,15 @@ public struct Fitter: Sendable {
 
 /// A choice of types that was stopped by a signal.
 public struct FitInterrupted: Error, Sendable, CustomStringConvertible {
+  /// What was kept, if anything was.
   var measurementsFile: String?
+  /// Whether it would have been.
+  var isWanted: Bool
   public var description: String {
     guard let measurementsFile else {
-      return "interrupted; with --measurements FILE, what was measured would have been kept"
+      return isWanted
+        ? "interrupted before the first measurements were complete: nothing is kept"
+        : "interrupted; with --measurements FILE, what was measured would have been kept"
     }
     return "interrupted; what was measured is in \(printable(measurementsFile)): "
       + "run the same command to go on"

@@ -6,6 +6,8 @@ import StrictJSON
 ///     let question = try MemoryQuestion("Llama-3.1-8B", hardware: ["all"], target)
 ///     print(question.text)
 public struct MemoryQuestion: Sendable {
+  /// Name of an archive that is never written.
+  public static let plannedName = "an archive that is only planned"
   private let reports: [MemoryReport]
   /// Of a checkpoint, whose types are still open.
   private let overview: HardwareOverview?
@@ -23,7 +25,7 @@ public struct MemoryQuestion: Sendable {
     let isArchive = if case .archive = try InputKind(path) { true } else { false }
     if isArchive, type != nil { throw UsageError("an archive has its types: leave out --type") }
     recipe.type = isArchive ? "copy" : type ?? "BF16"
-    let converter = try Converter(checkpoint: path, output: "planned.gguf", recipe: recipe)
+    let converter = try Converter(checkpoint: path, output: Self.plannedName, recipe: recipe)
     let tensors = converter.plan.modelTensors.map { MemoryTensor($0) }
     let model = try MemoryDimensions(converter.inputs.metadata, tensors: tensors, file: path)
     let hardware = everywhere ? Hardware.all : [target.hardware]

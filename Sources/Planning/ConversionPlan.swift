@@ -34,8 +34,10 @@ public struct ConversionPlan: Sendable {
     public var importance: ExactString?
     /// The type that the recipe asked for, where the row length does not allow it.
     public var fallbackFrom: TensorType?
-    /// Whether no option decided the type.
+    /// Whether the tensor is one that is quantized, and no option decided its type.
     package var isFree = false
+    /// Whether an option decided its type.
+    package var isForced = false
     /// Which of that entry's experts this is, for a tensor that holds one expert alone.
     package var importanceExpert = 0
     /// Row of the input's tensor at which this one begins.

@@ -137,6 +137,10 @@ struct PlanBuilder {
       try planTensor(model.tensors[index], assignments[index], notes: &notes)
     }
     noteMissingImportance(tensors, &notes)
+    if tensors.contains(where: { SplitExperts.stack(of: $0.name) != nil }) {
+      notes.append(
+        "every expert has a tensor of its own: ingot reads such an archive, llama.cpp does not")
+    }
     var plan = ConversionPlan(
       tensors: tensors, generated: model.generated,
       recipe: recipe.title ?? mix.map { $0.name + (recipe.isPure ? " --pure" : "") } ?? "copy",
@@ -195,7 +199,9 @@ struct PlanBuilder {
     _ tensor: InputModel.Tensor, _ assignment: TypeAssignment, notes: inout [String]
   ) throws -> ConversionPlan.Tensor {
     let type = assignment.type
-    if tensor.storedType != type {
+    if tensor.storedType != type || recipe.isDraft && assignment.isQuantizable
+      || tensor.wasQuantized && !tensor.storedType.isBlockType
+    {
       try checkConvertible(tensor, to: type)
     }
     let entry = try importanceEntry(tensor, assignment, notes: &notes)
@@ -214,6 +220,7 @@ struct PlanBuilder {
     planned.firstSourceRow = tensor.firstSourceRow
     planned.importanceExpert = tensor.expert?.index ?? 0
     planned.isFree = assignment.isQuantizable && !assignment.isForced
+    planned.isForced = assignment.isForced
     return planned
   }
 
@@ -256,7 +263,8 @@ struct PlanBuilder {
   private func importanceEntry(
     _ tensor: InputModel.Tensor, _ assignment: TypeAssignment, notes: inout [String]
   ) throws -> ExactString? {
-    guard assignment.type.isBlockType, tensor.storedType != assignment.type else { return nil }
+    let isQuantized = assignment.type.isBlockType && tensor.storedType != assignment.type
+    guard isQuantized || recipe.isDraft && assignment.isQuantizable else { return nil }
     guard let importance, options.hasImportance else {
       switch need(assignment) {
       case .never: break
@@ -285,8 +293,9 @@ struct PlanBuilder {
     let needed = columns * expertCount
     // An expert's own matrix takes its part of the stack's.
     let fits =
-      tensor.expert.map { values.count % columns == 0 && $0.index < values.count / columns }
-      ?? (values.count == needed)
+      tensor.expert.map {
+        values.count == columns * model.facts.expertCount && $0.index < model.facts.expertCount
+      } ?? (values.count == needed)
     guard fits else {
       // llama-imatrix counts look-ups of the embedding, not columns; the reference skips it too.
       if tensor.name == "token_embd.weight", need(assignment) == .never { return nil }
@@ -323,7 +332,7 @@ struct PlanBuilder {
   var inputFiles: InputFiles {
     InputFiles(
       paths: model.source.files + recipe.tensorTypeFiles
-        + [recipe.importanceFile, recipe.chatTemplateFile].compactMap { $0 },
+        + [recipe.importanceFile, recipe.chatTemplateFile, recipe.typesFile].compactMap { $0 },
       folder: model.folder)
   }
 }

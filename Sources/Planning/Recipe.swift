@@ -63,6 +63,9 @@ public struct Recipe: Sendable {
     typesFile = path
   }
 
+  /// Whether types are still to be chosen: importance is looked up for every matrix, whatever its type.
+  package var isDraft = false
+
   /// Where `types` come from; `nil` where they were not read.
   package private(set) var typesFile: String?
 

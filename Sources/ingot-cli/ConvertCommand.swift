@@ -50,10 +50,10 @@ struct ConvertCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "A stock mix (\(Converter.mixNames.joined(separator: ", "))), with --pure any tensor type, "
+      "A stock mix (default: Q4_K_M; \(Converter.mixNames.joined(separator: ", "))), with --pure any tensor type, "
         + "or 'copy': the types that the input has.", valueName: "type"),
     completion: .list(Converter.mixNames))
-  var type = "Q4_K_M"
+  var type: String?
 
   @Flag(help: "Give every quantizable tensor the one type.")
   var pure = false
@@ -218,7 +218,16 @@ struct ConvertCommand: ParsableCommand {
   /// The recipe, with types chosen where a size was asked for.
   private func fitted() throws -> Recipe {
     let recipe = try asked
-    guard let options = try fit.options else { return recipe }
+    let chosen = self.recipe != nil ? "--recipe" : "a size"
+    guard let options = try fit.options else {
+      if self.recipe != nil, type != nil || pure {
+        throw UsageError("\(chosen) says every type: leave out --type and --pure")
+      }
+      return recipe
+    }
+    if type != nil || pure {
+      throw UsageError("\(chosen) says every type: leave out --type and --pure")
+    }
     if self.recipe != nil { throw UsageError("--recipe and a size exclude each other") }
     guard let output else { throw UsageError("a size needs an archive to write: -o") }
     let fitter = try Fitter(
@@ -227,7 +236,9 @@ struct ConvertCommand: ParsableCommand {
     let line = StepLine(progress)
     defer { line.finish() }
     let fitted = try fitter.run(cancellation: interruption) { line.update($0) }
+    for note in fitter.notes where note.hasPrefix("no --text") { Terminal.note(note) }
     Terminal.note(fitted.text)
+    for line in fitted.memoryLines { Terminal.note(line) }
     return fitted.recipe
   }
 
@@ -242,7 +253,7 @@ struct ConvertCommand: ParsableCommand {
       var recipe = Recipe()
       if let path = self.recipe { try recipe.take(file: path) }
       if let experts { recipe.expertStorage = experts }
-      recipe.type = type
+      if let type { recipe.type = type }
       recipe.isPure = pure
       recipe.tensorTypes = tensorType
       recipe.tensorTypeFiles = tensorTypeFile

@@ -87,10 +87,11 @@ struct PlanCommand: ParsableCommand {
         return
       }
       if type != nil { throw UsageError("--type needs --hardware: types are what a plan chooses") }
-      guard let options = try fit.options else {
+      guard var options = try fit.options else {
         throw UsageError(
           "say what to plan for: --fit, --memory, --target-size, --target-bpw or --hardware")
       }
+      options.recipeFile = output
       catchSignals()
       let fitter = try Fitter(
         checkpoint: checkpoint, output: archive, recipe: recipe, options,
@@ -122,7 +123,7 @@ struct PlanCommand: ParsableCommand {
   }
 
   /// What the archive would be called; nothing is written there.
-  private var archive: String { "planned.gguf" }
+  private var archive: String { MemoryQuestion.plannedName }
 
   private var recipe: Recipe {
     var recipe = Recipe()

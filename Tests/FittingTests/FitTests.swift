@@ -31,7 +31,8 @@ func archiveHasTheSize(_ target: UInt64) throws {
     checkpoint: llama3, output: folder.file("out.gguf"), recipe: fitted.recipe
   ).run()
   #expect(summary.byteCount == fitted.fit.byteCount)
-  #expect(summary.byteCount <= target && summary.byteCount > target - target / 1_000)
+  // As near as 44 matrices of few sizes allow.
+  #expect(summary.byteCount <= target && summary.byteCount > target - target / 500)
 }
 
 @Test func bitsPerWeightAreKept() throws {
@@ -186,4 +187,69 @@ private func device(_ megabytes: Int, _ count: Int = 1, context: Int = 1024) thr
     #expect(context < 2048)
     #expect(try fit(device(1036, context: context)).memory?.fits == true)
   }
+}
+
+/// Nothing that is read is written over, and a plan says so before it measures.
+@Test func inputsAreNotOutputs() throws {
+  let folder = TemporaryFolder()
+  let imatrixCopy = folder.file("imatrix.gguf")
+  folder.write("imatrix.gguf", try PositionalFile.readAll(imatrix, limit: 1 << 20))
+  folder.write("text.txt", Array("some text".utf8))
+  func attempt(_ change: (inout FitOptions) -> Void, output: String = "x.gguf") {
+    var options = FitOptions(target: .bitsPerWeight(4))
+    change(&options)
+    var recipe = Recipe()
+    recipe.importanceFile = imatrixCopy
+    #expect(throws: UsageError.self) {
+      try Fitter(checkpoint: llama3, output: output, recipe: recipe, options)
+    }
+  }
+  attempt { $0.recipeFile = imatrixCopy }
+  attempt { $0.measurementsFile = imatrixCopy }
+  attempt { $0.recipeFile = llama3 + "/config.json" }
+  attempt { $0.recipeFile = llama3 + "/model-00001-of-00002.safetensors" }
+  attempt {
+    $0.recipeFile = folder.file("both")
+    $0.measurementsFile = folder.file("both")
+  }
+  attempt(
+    {
+      $0.text = folder.file("text.txt")
+      $0.recipeFile = folder.file("text.txt")
+    })
+  attempt({ $0.text = folder.file("text.txt") }, output: folder.file("text.txt"))
+}
+
+/// Damaged weights are named, not measured; types named twice count once.
+@Test func oddInputsAreRefused() throws {
+  let checkpoint = try RandomCheckpoint("mixtral") { tensors in
+    let index = tensors.firstIndex { $0.name.hasSuffix("q_proj.weight") } ?? 0
+    tensors[index].bytes.replaceSubrange(2..<4, with: [0x80, 0x7F])
+  }
+  let error = #expect(throws: FormatError.self) {
+    try fit(.bitsPerWeight(6), checkpoint: checkpoint.path, importance: nil)
+  }
+  #expect(error.map { "\($0)".contains("q_proj") } == true, "\(error as Any)")
+  let twice = try fit(.bitsPerWeight(5)) { options, _ in options.types = ["Q4_K", "q4_k", "Q8_0"] }
+  #expect(twice.fit.unitCount == 44)
+  #expect(throws: UsageError.self) {
+    try fit(.bitsPerWeight(5)) { options, _ in
+      options.text = Fixtures.path("text/eval.txt")
+      options.contextLength = 0
+    }
+  }
+}
+
+/// Of a stack whose first expert has its type from an option, the others keep their own figures.
+@Test func oneExpertMayBeKept() throws {
+  let checkpoint = try RandomCheckpoint("mixtral")
+  func harms(_ kept: [String]) throws -> [ExactString: TensorType] {
+    try fit(.bitsPerWeight(5), checkpoint: checkpoint.path, importance: nil) { _, recipe in
+      recipe.expertStorage = .split
+      recipe.tensorTypes = kept
+    }.recipe.types
+  }
+  let types = try harms([#"blk\.0\.ffn_gate\.0\.=Q8_0"#])
+  #expect(types["blk.0.ffn_gate.0.weight"] == .q8_0)
+  #expect(types.count == (try harms([])).count)
 }

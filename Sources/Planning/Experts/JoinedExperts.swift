@@ -15,8 +15,12 @@ struct JoinedExperts: TensorSource {
   /// Experts of the stacks, by name.
   private let parts: [ExactString: [TensorDescriptor]]
 
+  /// - Parameters:
+  ///   - base: the archive.
+  ///   - expertCount: what its metadata say; `nil` where they say nothing.
+  ///   - file: for errors.
   /// - Throws: `FormatError` when experts of a stack are missing, or differ in shape.
-  init(_ base: any TensorSource, file: String) throws(FormatError) {
+  init(_ base: any TensorSource, expertCount: Int?, file: String) throws(FormatError) {
     self.base = base
     files = base.files
     fileByteCounts = base.fileByteCounts
@@ -35,9 +39,10 @@ struct JoinedExperts: TensorSource {
     var parts: [ExactString: [TensorDescriptor]] = [:]
     for name in order {
       let experts = found[name] ?? [:]
-      let list = (0..<experts.count).compactMap { experts[$0] }
-      guard list.count == experts.count, let first = list.first else {
-        let gap = (0..<experts.count).first { experts[$0] == nil } ?? 0
+      let count = min(expertCount ?? experts.count, experts.count + 1)
+      let list = (0..<count).compactMap { experts[$0] }
+      guard list.count == count, count == experts.count, let first = list.first else {
+        let gap = (0..<count).first { experts[$0] == nil } ?? count
         throw FormatError(
           file: file, field: "tensor \(SplitExperts.name(name, expert: gap) ?? name)",
           reason: .missing("an expert, of which others are there"))

@@ -55,13 +55,19 @@ extension InputModel {
   /// Makes a tensor of every expert's matrix, so that each may have a type of its own.
   ///
   /// - Parameter isAsked: a model without experts is refused.
-  /// - Throws: `UsageError` then.
-  mutating func splitExperts(isAsked: Bool) throws(UsageError) {
+  /// - Throws: `UsageError` then; `FormatError` for a stack of another size than the model says.
+  mutating func splitExperts(isAsked: Bool) throws {
     var result: [Tensor] = []
     for tensor in tensors {
       guard tensor.shape.rank == 3, SplitExperts.name(tensor.name, expert: 0) != nil else {
         result.append(tensor)
         continue
+      }
+      guard tensor.shape.dimensions[0] == facts.expertCount else {
+        throw FormatError(
+          file: facts.file, field: "tensor \(tensor.sourceName ?? tensor.name)",
+          reason: .inconsistent(
+            "has \(tensor.shape.dimensions[0]) experts, the model \(facts.expertCount)"))
       }
       let shape = Shape(Array(tensor.shape.dimensions.dropFirst()))
       for expert in 0..<tensor.shape.dimensions[0] {

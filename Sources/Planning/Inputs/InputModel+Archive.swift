@@ -13,7 +13,11 @@ extension InputModel {
     if let name = recipe.modelName { metadata["general.name"] = .string(name) }
 
     let storage = recipe.expertStorage ?? (recipe.isCopy ? nil : .stacked)
-    let joined = storage == .stacked ? try JoinedExperts(archive, file: path) : nil
+    let architecture = metadata["general.architecture"]?.string ?? ""
+    let joined =
+      storage == .stacked
+      ? try JoinedExperts(
+        archive, expertCount: metadata["\(architecture).expert_count"]?.int, file: path) : nil
     source = joined ?? archive
     tensors = source.tensors.enumerated().map { index, tensor in
       var result = Tensor(

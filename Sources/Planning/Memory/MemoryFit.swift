@@ -83,7 +83,9 @@ package struct MemoryFit: Sendable {
       let room = hardware.deviceByteCount - device.total - counted.count * Self.paddingLimit
       return device.weights == 0 ? nil : Double(room) * (Double(total) / Double(device.weights))
     }
-    return max(0, total + Int((spare.min() ?? 0).rounded(.down)))
+    // Memory of any size may be named.
+    let extra = Int(max(-1e18, min(1e18, (spare.min() ?? 0).rounded(.down))))
+    return max(0, total + extra)
   }
 
   /// Most bytes by which the padding of a tensor differs between types: to 128 bytes, and a row to
