@@ -45,7 +45,7 @@ public struct CRC32: Hashable, Sendable {
 
   /// Takes in eight bytes: each goes through the table that carries it past those behind it.
   @inline(__always)
-  private static func advance(
+  static func advance(
     _ state: UInt32, _ bytes: UnsafeRawBufferPointer, _ index: Int,
     _ tables: UnsafeBufferPointer<UInt32>
   ) -> UInt32 {
@@ -66,18 +66,22 @@ public struct CRC32: Hashable, Sendable {
   public static func joined(
     _ first: UInt32, _ second: UInt32, secondByteCount: UInt64
   ) -> UInt32 {
-    // Each further bit multiplies by x, so `n` bytes multiply by x to the power of 8n.
-    var (factor, square, rest) = (UInt32(1) << 31, UInt32(1) << 23, secondByteCount)
+    product(power(byteCount: secondByteCount), first) ^ second
+  }
+
+  /// Each further bit multiplies by x, so `n` bytes multiply by x to the power of 8n.
+  static func power(byteCount: UInt64) -> UInt32 {
+    var (factor, square, rest) = (UInt32(1) << 31, UInt32(1) << 23, byteCount)
     while rest > 0 {
       if rest & 1 != 0 { factor = product(factor, square) }
       square = product(square, square)
       rest >>= 1
     }
-    return product(factor, first) ^ second
+    return factor
   }
 
   /// Product of two polynomials modulo the checksum's; the highest bit is the coefficient of 1.
-  private static func product(_ a: UInt32, _ b: UInt32) -> UInt32 {
+  static func product(_ a: UInt32, _ b: UInt32) -> UInt32 {
     var (sum, power) = (UInt32(0), b)
     for bit in (0..<32).reversed() {
       if a >> UInt32(bit) & 1 != 0 { sum ^= power }
@@ -87,7 +91,7 @@ public struct CRC32: Hashable, Sendable {
   }
 
   /// Table `k` carries a byte past `k` more bytes.
-  private static let tables: [UInt32] = {
+  static let tables: [UInt32] = {
     var tables = [UInt32](repeating: 0, count: 8 * 256)
     for byte in 0..<256 {
       var state = UInt32(byte)

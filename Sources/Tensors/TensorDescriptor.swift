@@ -64,6 +64,12 @@ public protocol TensorSource: Sendable {
     _ tensor: TensorDescriptor, at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer
   ) throws(FormatError)
 
+  /// Fills `buffer` with runs of the bytes of `tensor`, one behind the other; `buffer` holds exactly
+  /// these. Safe from any thread.
+  func read(
+    _ tensor: TensorDescriptor, runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError)
+
   /// Hints that a range of `tensor` will be read soon.
   func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int)
 
@@ -78,6 +84,21 @@ public protocol TensorSource: Sendable {
 }
 
 extension TensorSource {
+  public func read(
+    _ tensor: TensorDescriptor, runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    try readEach(tensor, runs, into: buffer)
+  }
+
+  /// Reads run by run.
+  public func readEach(
+    _ tensor: TensorDescriptor, _ runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    for index in 0..<runs.count {
+      try read(tensor, at: runs.start(of: index), into: runs.place(of: index, in: buffer))
+    }
+  }
+
   public func heldByteLimit(threadCount: Int) -> Int { 0 }
   public func rowsReadTogether(_ tensor: TensorDescriptor) -> Int { 1 }
   public func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {}

@@ -63,8 +63,8 @@ struct ExpertStack: Sendable {
           experts[expert], at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[place]))
       }
     case .transposed(let tensor, let entries):
-      try entries.read(at: byteOffset, into: buffer) { position, bytes throws(FormatError) in
-        try source.read(tensor, at: Int(position), into: bytes)
+      try entries.read(at: byteOffset, into: buffer) { runs, bytes throws(FormatError) in
+        try source.read(tensor, runs: runs, into: bytes)
       }
     }
   }

@@ -145,11 +145,21 @@ struct Llama4Shard: TensorSource {
     case .range(let stored, let start):
       try source.read(stored, at: start + byteOffset, into: buffer)
     case .strided(let stored, let entries):
-      try entries.read(at: byteOffset, into: buffer) { position, bytes throws(FormatError) in
-        try source.read(stored, at: Int(position), into: bytes)
+      try entries.read(at: byteOffset, into: buffer) { runs, bytes throws(FormatError) in
+        try source.read(stored, runs: runs, into: bytes)
       }
     case nil: preconditionFailure("no tensor \(tensor.name)")
     }
+  }
+
+  func read(
+    _ tensor: TensorDescriptor, runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    guard case .range(let stored, let start) = contents[tensor.name] else {
+      try readEach(tensor, runs, into: buffer)
+      return
+    }
+    try source.read(stored, runs: runs.moved(by: start), into: buffer)
   }
 
   func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {

@@ -215,6 +215,13 @@ package struct MetaDirectory: TensorSource {
     try join.read(shards, at: byteOffset, into: buffer)
   }
 
+  package func read(
+    _ tensor: TensorDescriptor, runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    guard let join = joins[tensor.name] else { preconditionFailure("no tensor \(tensor.name)") }
+    try join.read(shards, runs, into: buffer)
+  }
+
   package func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {
     joins[tensor.name]?.prefetch(shards, at: byteOffset, byteCount: byteCount)
   }

@@ -18,7 +18,7 @@ struct ShardJoin: Sendable {
   /// One per shard, or per shard that counts; the shapes are equal.
   let parts: [TensorDescriptor]
   /// The shard of each part.
-  private let owners: [Int]
+  let owners: [Int]
 
   var name: ExactString { descriptor.name }
   var holdsSharedHeads: Bool { Self.name(name, endsWith: Self.sharedHeadSuffixes) }
@@ -204,7 +204,7 @@ struct ShardJoin: Sendable {
   }
 
   /// What one shard adds to a row, or to an expert.
-  private var pieceByteCount: Int {
+  var pieceByteCount: Int {
     let part = parts[0]
     return layout == .experts
       ? part.byteCount / max(part.shape.dimensions[0], 1) : part.bytesPerRow

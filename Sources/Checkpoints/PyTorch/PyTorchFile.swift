@@ -60,8 +60,8 @@ package struct PyTorchFile: TensorSource {
   ) throws(FormatError) {
     precondition(byteOffset >= 0 && byteOffset <= tensor.byteCount - buffer.count)
     guard let view = views[tensor.name] else { preconditionFailure("no tensor \(tensor.name)") }
-    try view.entries.read(at: byteOffset, into: buffer) { position, bytes throws(FormatError) in
-      try file.read(at: position, into: bytes, field: tensor.name.string)
+    try view.entries.read(at: byteOffset, into: buffer) { runs, bytes throws(FormatError) in
+      try file.read(runs, into: bytes, field: tensor.name.string)
     }
     if view.entries.isContiguous {
       let start = view.entries.start - checks.records[view.record].fileOffset
@@ -69,6 +69,20 @@ package struct PyTorchFile: TensorSource {
     } else {
       checks.touch(view.record)
     }
+  }
+
+  package func read(
+    _ tensor: TensorDescriptor, runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    guard let view = views[tensor.name], view.entries.isContiguous else {
+      try readEach(tensor, runs, into: buffer)
+      return
+    }
+    let inFile = runs.moved(by: Int(view.entries.start))
+    try file.read(inFile, into: buffer, field: tensor.name.string)
+    let recordOffset = Int(checks.records[view.record].fileOffset)
+    checks.update(
+      view.record, runs: inFile.moved(by: -recordOffset), UnsafeRawBufferPointer(buffer))
   }
 
   package func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {

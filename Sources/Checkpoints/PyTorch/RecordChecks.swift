@@ -1,4 +1,5 @@
 import ByteIO
+import Tensors
 
 /// One storage's bytes in a file.
 struct StorageRecord: Sendable {
@@ -25,6 +26,7 @@ final class RecordChecks: Sendable {
   let records: [StorageRecord]
   /// Pieces of each record in their order, without overlap or neighbours; `nil` if none was read.
   private let pieces: Guarded<[[Piece]?]>
+  private let strips: Guarded<[Int: RecordStrips]> = Guarded([:])
 
   init(_ records: [StorageRecord]) {
     self.records = records
@@ -70,6 +72,24 @@ final class RecordChecks: Sendable {
         pieces[record] = list
       }
     }
+  }
+
+  /// Takes in runs of bytes; `runs` is counted from the record's start.
+  func update(_ record: Int, runs: ByteRuns, _ bytes: UnsafeRawBufferPointer) {
+    guard records[record].crc32 != nil, !bytes.isEmpty else { return }
+    guard runs.count > 1 else {
+      update(record, at: UInt64(runs.start), bytes)
+      return
+    }
+    touch(record)
+    let byteCount = records[record].byteCount
+    let isNew = strips.withLock { strips in
+      strips[record, default: RecordStrips(stride: runs.stride)].insert(runs)
+    }
+    // What cannot be counted is read in the end.
+    guard isNew else { return }
+    let share = RecordStrips.share(of: runs, bytes, byteCount: byteCount)
+    strips.withLock { $0[record]?.add(share, byteCount: bytes.count) }
   }
 
   /// What of a range no piece has, in order.
@@ -123,11 +143,14 @@ final class RecordChecks: Sendable {
   /// Throws for the first record of which something was read and whose checksum is another.
   func finish(_ file: PositionalFile) throws(FormatError) {
     let read = pieces.withLock { $0 }
-    for (record, pieces) in zip(records, read) {
+    let strips = strips.withLock { $0 }
+    for (index, (record, pieces)) in zip(records, read).enumerated() {
       guard let pieces, let expected = record.crc32 else { continue }
       let found: UInt32
       if pieces.count == 1, pieces[0].start == 0, pieces[0].end == record.byteCount {
         found = pieces[0].crc32
+      } else if let crc32 = strips[index]?.crc32(byteCount: record.byteCount) {
+        found = crc32
       } else {
         found = try file.crc32(at: record.fileOffset, byteCount: record.byteCount)
       }
@@ -139,6 +162,16 @@ final class RecordChecks: Sendable {
 }
 
 extension PositionalFile {
+  /// Fills `buffer` with runs of bytes, one behind the other.
+  func read(
+    _ runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer, field: String
+  ) throws(FormatError) {
+    for index in 0..<runs.count {
+      try read(
+        at: UInt64(runs.start(of: index)), into: runs.place(of: index, in: buffer), field: field)
+    }
+  }
+
   /// Checksum of a range, read piece by piece.
   func crc32(at offset: UInt64, byteCount: UInt64) throws(FormatError) -> UInt32 {
     var crc = CRC32()

@@ -1,4 +1,5 @@
 import ByteIO
+import Tensors
 
 /// Entries at regular distances along every axis, wanted in row-major order.
 struct GatherBox {
@@ -11,17 +12,23 @@ struct GatherBox {
 
   /// Bytes from entry to entry up to which what lies between them is read along.
   private static let largestReadStride = 4096
+  /// Most bytes of a run that is read to be turned: the scratch area then holds so many runs that
+  /// whole cache lines are written.
+  private static let longestTurnedRun = 2048
 
-  private let start: UInt64
+  private let start: Int
   private let width: Int
   /// The axis along which the file is read; the one of the smallest step, of those the longest.
   private let inner: Axis
+  /// Of what stands together in the file and apart in memory, the axis along which the next such run
+  /// is found: a transposed matrix has its columns read as runs and turned into rows.
+  private let across: Axis?
   /// The others that step through the file.
   private let outer: [Axis]
   /// Those along which every entry is the same, as in expanded tensors.
   private let repeated: [Axis]
 
-  init(start: UInt64, width: Int, counts: [Int], strides: [Int]) {
+  init(start: Int, width: Int, counts: [Int], strides: [Int]) {
     self.start = start
     self.width = width
     var axes: [Axis] = []
@@ -41,7 +48,11 @@ struct GatherBox {
       inner = Axis(count: 1, fileStride: width, memoryStride: width)
     }
     // Neighbours in the file one after the other.
-    outer = stepping.sorted { $0.fileStride < $1.fileStride }
+    stepping.sort { $0.fileStride < $1.fileStride }
+    across =
+      inner.fileStride == width && inner.memoryStride != width && !stepping.isEmpty
+      ? stepping.removeFirst() : nil
+    outer = stepping
   }
 
   /// Fills `buffer`, which holds exactly the box.
@@ -58,10 +69,14 @@ struct GatherBox {
         fileStart += index * axis.fileStride
         memoryStart += index * axis.memoryStride
       }
-      try readRun(from: fileStart, to: memoryStart, buffer, scratch, reading)
+      if let across {
+        try readTurned(across, from: fileStart, to: memoryStart, buffer, scratch, reading)
+      } else {
+        try readRun(from: fileStart, to: memoryStart, buffer, scratch, reading)
+      }
     } while Self.advance(&indices, outer)
     for (number, axis) in repeated.enumerated() {
-      fill(axis, others: [inner] + outer + repeated[..<number], buffer)
+      fill(axis, others: [inner] + (across.map { [$0] } ?? []) + outer + repeated[..<number], buffer)
     }
   }
 
@@ -80,21 +95,47 @@ struct GatherBox {
     var first = 0
     while first < inner.count {
       let count = min(perPiece, inner.count - first)
-      let position = start + UInt64(fileStart + first * inner.fileStride)
+      let position = start + fileStart + first * inner.fileStride
       let target = memoryStart + first * inner.memoryStride
       if isDense {
         try reading(
-          position,
+          ByteRuns(start: position, byteCount: count * width),
           UnsafeMutableRawBufferPointer(rebasing: buffer[target..<target + count * width]))
       } else {
         let span = (count - 1) * inner.fileStride + width
         let piece = UnsafeMutableRawBufferPointer(rebasing: scratch[..<span])
-        try reading(position, piece)
+        try reading(ByteRuns(start: position, byteCount: span), piece)
         copyElements(
           count, width, UnsafeRawBufferPointer(piece), 0, inner.fileStride, buffer, target,
           inner.memoryStride)
       }
       first += count
+    }
+  }
+
+  /// Runs along the inner axis, side by side along another, turned in the scratch area.
+  private func readTurned(
+    _ across: Axis, from fileStart: Int, to memoryStart: Int,
+    _ buffer: UnsafeMutableRawBufferPointer, _ scratch: UnsafeMutableRawBufferPointer,
+    _ reading: StridedView.Reading
+  ) throws(FormatError) {
+    let perRun = min(inner.count, Self.longestTurnedRun / width)
+    for first in stride(from: 0, to: inner.count, by: perRun) {
+      let entryCount = min(perRun, inner.count - first)
+      let runsAtOnce = scratch.count / (entryCount * width)
+      for firstRun in stride(from: 0, to: across.count, by: runsAtOnce) {
+        let runs = ByteRuns(
+          start: start + fileStart + first * width + firstRun * across.fileStride,
+          byteCount: entryCount * width, count: min(runsAtOnce, across.count - firstRun),
+          stride: across.fileStride)
+        let block = UnsafeMutableRawBufferPointer(
+          rebasing: scratch[..<(runs.count * runs.byteCount)])
+        try reading(runs, block)
+        turnElements(
+          runs, width, UnsafeRawBufferPointer(block), buffer,
+          memoryStart + first * inner.memoryStride + firstRun * across.memoryStride,
+          entryStride: inner.memoryStride, runStride: across.memoryStride)
+      }
     }
   }
 
@@ -117,28 +158,5 @@ struct GatherBox {
       indices[position] = 0
     }
     return false
-  }
-}
-
-/// Copies `count` elements of `width` bytes between regular distances.
-private func copyElements(
-  _ count: Int, _ width: Int, _ source: UnsafeRawBufferPointer, _ sourceStart: Int,
-  _ sourceStride: Int, _ target: UnsafeMutableRawBufferPointer, _ targetStart: Int,
-  _ targetStride: Int
-) {
-  func copy<T: BitwiseCopyable>(as type: T.Type) {
-    var (from, to) = (sourceStart, targetStart)
-    for _ in 0..<count {
-      target.storeBytes(
-        of: source.loadUnaligned(fromByteOffset: from, as: T.self), toByteOffset: to, as: T.self)
-      from += sourceStride
-      to += targetStride
-    }
-  }
-  switch width {
-  case 1: copy(as: UInt8.self)
-  case 2: copy(as: UInt16.self)
-  case 4: copy(as: UInt32.self)
-  default: copy(as: UInt64.self)
   }
 }

@@ -1,9 +1,10 @@
 import ByteIO
+import Tensors
 
 /// How the entries of one tensor lie where they are read: first byte, shape and strides.
 struct StridedView: Hashable, Sendable {
-  /// Fills a buffer with the bytes from a position on.
-  typealias Reading = (UInt64, UnsafeMutableRawBufferPointer) throws(FormatError) -> Void
+  /// Fills a buffer with runs of bytes, one behind the other.
+  typealias Reading = (ByteRuns, UnsafeMutableRawBufferPointer) throws(FormatError) -> Void
 
   /// Bytes that are read at once of entries that do not lie together.
   static let scratchByteCount = 1 << 16
@@ -60,7 +61,7 @@ extension StridedView {
     at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer, by reading: Reading
   ) throws(FormatError) {
     guard !isContiguous else {
-      try reading(start + UInt64(byteOffset), buffer)
+      try reading(ByteRuns(start: Int(start) + byteOffset, byteCount: buffer.count), buffer)
       return
     }
     let width = bytesPerElement
@@ -73,7 +74,8 @@ extension StridedView {
       if cut != 0 || rest.count < width {
         byteCount = min(width - cut, rest.count)
         let target = UnsafeMutableRawBufferPointer(rebasing: rest[..<byteCount])
-        try reading(start + UInt64(distance(to: element) + cut), target)
+        try reading(
+          ByteRuns(start: Int(start) + distance(to: element) + cut, byteCount: byteCount), target)
       } else {
         byteCount = rest.count / width * width
         let target = UnsafeMutableRawBufferPointer(rebasing: rest[..<byteCount])
@@ -115,7 +117,7 @@ extension StridedView {
       let place = (next - elements.lowerBound) * bytesPerElement
       let byteCount = count * entryCount * bytesPerElement
       let box = GatherBox(
-        start: start + UInt64(distance(to: next)), width: bytesPerElement,
+        start: Int(start) + distance(to: next), width: bytesPerElement,
         counts: [count] + dimensions[(axis + 1)...], strides: Array(strides[axis...]))
       try box.read(
         into: UnsafeMutableRawBufferPointer(rebasing: buffer[place..<place + byteCount]),
