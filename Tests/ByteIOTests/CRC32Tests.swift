@@ -22,3 +22,25 @@ import Testing
     #expect(both.value == (bytes[1..<4] + text).withUnsafeBytes { crc32($0) }, "\(count)")
   }
 }
+
+/// The remainders of strips of columns, each with zeros in the others' place, add up to the whole.
+@Test(arguments: [[512, 512], [8, 100, 3], [1, 7, 9, 64]])
+func checksumIsTheSumOfStrips(_ widths: [Int]) {
+  let rowByteCount = widths.reduce(0, +)
+  for rowCount in [1, 2, 3, 4, 5, 11] {
+    let bytes = (0..<rowCount * rowByteCount).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) }
+    var (sum, column) = (UInt32(0), 0)
+    for width in widths {
+      let strip = (0..<rowCount).flatMap { row in
+        bytes[(row * rowByteCount + column)..<(row * rowByteCount + column + width)]
+      }
+      let remainder = strip.withUnsafeBytes {
+        CRC32.remainder(ofRuns: $0, byteCount: width, stride: UInt64(rowByteCount))
+      }
+      column += width
+      sum ^= CRC32.remainder(remainder, zeroByteCount: UInt64(rowByteCount - column))
+    }
+    let found = CRC32.value(ofRemainder: sum, byteCount: UInt64(bytes.count))
+    #expect(found == bytes.withUnsafeBytes { crc32($0) }, "\(rowCount) rows")
+  }
+}

@@ -75,8 +75,9 @@ struct GatherBox {
         try readRun(from: fileStart, to: memoryStart, buffer, scratch, reading)
       }
     } while Self.advance(&indices, outer)
+    let stepping = [inner, across].compactMap(\.self) + outer
     for (number, axis) in repeated.enumerated() {
-      fill(axis, others: [inner] + (across.map { [$0] } ?? []) + outer + repeated[..<number], buffer)
+      fill(axis, others: stepping + repeated[..<number], buffer)
     }
   }
 

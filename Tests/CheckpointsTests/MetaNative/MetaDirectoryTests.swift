@@ -206,7 +206,7 @@ func distributesLongAndManyRows(_ rowCount: Int, _ columnCount: Int) throws {
 }
 
 /// Tensors in memory.
-private struct ShardSource: TensorSource {
+struct ShardSource: TensorSource {
   var file: String
   var tensors: [TensorDescriptor] = []
   private var data: [ExactString: [UInt8]] = [:]
