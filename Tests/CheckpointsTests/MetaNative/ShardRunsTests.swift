@@ -1,3 +1,4 @@
+import ByteIO
 import Checkpoints
 import Tensors
 import Testing
