@@ -26,7 +26,7 @@ public struct MemoryTarget: Hashable, Sendable {
   ///   - isUnified: one cache for all sequences.
   ///   - keepsFullWindow: layers that see a chunk keep everything.
   ///   - splitsTensors: every device has a part of each matrix.
-  /// - Throws: `OptionError` for what llama.cpp would refuse.
+  /// - Throws: `OptionError`, or `UsageError` for what llama.cpp would refuse.
   public init(
     hardware name: String?, byteCount: UInt64?, deviceCount: Int = 1, context: Int,
     parallel: Int = 1, keyType: String = "f16", valueType: String = "f16", batch: Int = 2048,
@@ -40,9 +40,7 @@ public struct MemoryTarget: Hashable, Sendable {
       flashAttention: usesFlashAttention, isUnified: isUnified, keepsFullWindow: keepsFullWindow,
       outputCount: parallel)
     run.splitsTensors = splitsTensors
-    if let problem = run.problem {
-      throw OptionError(option: "--context", found: "\(context)", problem: "gives \(problem)")
-    }
+    if let problem = run.problem { throw UsageError("llama.cpp would refuse \(problem)") }
   }
 
   private static func hardware(_ name: String?, _ byteCount: UInt64?, _ deviceCount: Int)
@@ -58,8 +56,8 @@ public struct MemoryTarget: Hashable, Sendable {
     }
     guard let hardware = Hardware(name: name) else {
       throw OptionError(
-        option: "--fit", found: name,
-        problem: "no such hardware; known are "
+        option: "hardware", found: name,
+        problem: "no such hardware, or no such number of it; known are "
           + Hardware.all.map(\.name).joined(separator: ", ")
           + ", with x2 to x\(Hardware.deviceLimit) behind for several",
         advice: "say how much memory there is with --memory SIZE")

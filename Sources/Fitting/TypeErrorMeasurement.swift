@@ -23,12 +23,17 @@ package struct TypeErrorMeasurement: Sendable {
   let sampleWeightCount: Int
   let cancellation: CancellationFlag
 
-  /// Rows that are read at once.
+  let memoryLimit: UInt64
+
+  /// Rows that are read at once, unless they are very long.
   private static let runRowCount = 8
+  private static let runWeightCount = 1 << 21
+  /// Bytes that a worker holds per weight: as stored, in F32, in blocks, and restored.
+  private static let bytesPerWeight = 24
 
   package init(
     plan: ConversionPlan, inputs: PlannedInputs, kernels: KernelTable, threadCount: Int,
-    sampleWeightCount: Int = standardSampleWeightCount,
+    sampleWeightCount: Int = standardSampleWeightCount, memoryLimit: UInt64 = 1 << 31,
     cancellation: CancellationFlag = CancellationFlag()
   ) {
     self.plan = plan
@@ -38,6 +43,7 @@ package struct TypeErrorMeasurement: Sendable {
     self.kernels = kernels
     self.threadCount = threadCount
     self.sampleWeightCount = sampleWeightCount
+    self.memoryLimit = memoryLimit
     self.cancellation = cancellation
   }
 
@@ -70,16 +76,21 @@ package struct TypeErrorMeasurement: Sendable {
     let next = Atomic(0)
     let done = Atomic(0)
     let widest = tensors.map { plan.tensors[$0.index].columnCount }.max() ?? 1
+    let rowCount = max(1, min(Self.runRowCount, Self.runWeightCount / max(1, widest)))
+    // Fewer workers where rows are so long that their buffers would not fit.
+    let perWorker = UInt64(rowCount * widest * Self.bytesPerWeight)
+    let workerCount = max(1, min(threadCount, all.count, Int(memoryLimit / 2 / max(1, perWorker))))
     let blockByteCount =
       tensors.flatMap { tensor in
         tensor.types.map {
           $0.byteCount(
-            weightCount: Self.runRowCount * plan.tensors[tensor.index].columnCount) ?? 0
+            weightCount: rowCount * plan.tensors[tensor.index].columnCount) ?? 0
         }
       }.max() ?? 0
 
-    WorkerThreads.run(count: max(1, min(threadCount, all.count))) { _ in
-      var worker = Worker(self, columnLimit: widest, blockByteCount: blockByteCount)
+    WorkerThreads.run(count: workerCount) { _ in
+      var worker = Worker(
+        self, rowCount: rowCount, columnLimit: widest, blockByteCount: blockByteCount)
       while !cancellation.isCancelled, failure.withLock({ $0 == nil }) {
         let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
         guard index < all.count else { return }
@@ -139,13 +150,18 @@ package struct TypeErrorMeasurement: Sendable {
 
   private struct Worker: ~Copyable {
     private let measurement: TypeErrorMeasurement
+    /// Rows that are read at once.
+    private let rowCount: Int
     private var reader: ChunkReader
     private let blocks: UnsafeMutableRawBufferPointer
     private let restored: UnsafeMutableBufferPointer<Float>
 
-    init(_ measurement: TypeErrorMeasurement, columnLimit: Int, blockByteCount: Int) {
+    init(
+      _ measurement: TypeErrorMeasurement, rowCount: Int, columnLimit: Int, blockByteCount: Int
+    ) {
       self.measurement = measurement
-      let limit = columnLimit * TypeErrorMeasurement.runRowCount
+      self.rowCount = rowCount
+      let limit = columnLimit * rowCount
       reader = ChunkReader(
         measurement.plan, source: measurement.source, kernels: measurement.kernels,
         weightLimit: limit)
@@ -165,7 +181,7 @@ package struct TypeErrorMeasurement: Sendable {
       let rows = tensor.rowsPerExpert
       var result = Result(signal: 0, errors: Array(repeating: 0, count: types.count))
       guard rows > 0, columns > 0 else { return result }
-      let runRows = min(TypeErrorMeasurement.runRowCount, rows)
+      let runRows = min(rowCount, rows)
       let runCount = max(
         1, min(rows / runRows, measurement.sampleWeightCount / (columns * runRows)))
       let importance = importanceRow(tensor, expert: expert)

@@ -4,15 +4,7 @@ extension Fitter {
   /// Chooses types for the target from what was measured.
   func choose(_ measurements: FitMeasurements) throws -> FittedRecipe {
     switch options.target {
-    case .byteCount(let count):
-      let alignment = base.inputs.metadata["general.alignment"]?.int ?? 32
-      let chosen = candidates.keys.reduce(0) {
-        $0 + Fit.padded(base.plan.tensors[$1].byteCount, to: alignment)
-      }
-      return fitted(
-        try fit(
-          measurements, candidates, limit: Int(clamping: count),
-          fixedByteCount: Int(base.plan.totalByteCount) - chosen, alignment: alignment))
+    case .byteCount(let count): return try choose(measurements, fileByteCount: Int(clamping: count))
     case .bitsPerWeight(let bits):
       let chosen = candidates.keys.reduce(0) { $0 + base.plan.tensors[$1].byteCount }
       return fitted(
@@ -21,6 +13,43 @@ extension Fitter {
           fixedByteCount: Int(base.plan.tensorByteCount) - chosen, alignment: 1))
     case .memory(let target): return try choose(measurements, for: target)
     }
+  }
+
+  /// The number of files, or scales beside carried blocks, may follow from the types: what was chosen
+  /// is laid out, and the limit lowered until that is small enough.
+  private func choose(_ measurements: FitMeasurements, fileByteCount: Int) throws -> FittedRecipe {
+    let alignment = base.inputs.metadata["general.alignment"]?.int ?? 32
+    let chosen = candidates.keys.reduce(0) {
+      $0 + Fit.padded(base.plan.tensors[$1].byteCount, to: alignment)
+    }
+    var limit = fileByteCount
+    while true {
+      let result = fitted(
+        try fit(
+          measurements, candidates, limit: limit,
+          fixedByteCount: Int(base.plan.totalByteCount) - chosen, alignment: alignment))
+      let laidOut = try Converter(
+        checkpoint: checkpoint, output: output, recipe: result.recipe, memoryLimit: memoryLimit)
+      let over = Int(laidOut.plan.totalByteCount) - fileByteCount
+      if over <= 0 { return result }
+      limit -= over
+    }
+  }
+
+  /// Refuses a target that no types fit before anything is measured.
+  func checkTarget() throws {
+    var measurements = FitMeasurements()
+    for (index, types) in candidates {
+      let place = SplitExperts.place(of: base.plan.tensors[index].name)
+      var errors = measurements.errors[place.stack] ?? TypeErrors(signals: [], errors: [:])
+      let count = max(errors.signals.count, place.expert + 1)
+      errors.signals = Array(repeating: 1, count: count)
+      for type in types + Array(errors.errors.keys) {
+        errors.errors[type] = Array(repeating: 1 / type.bitsPerWeight, count: count)
+      }
+      measurements.errors[place.stack] = errors
+    }
+    _ = try choose(measurements)
   }
 
   private func fit(

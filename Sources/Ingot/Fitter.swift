@@ -39,8 +39,10 @@ public struct Fitter: Sendable {
   public let notes: [String]
   let recipe: Recipe
   let options: FitOptions
+  let checkpoint: String
+  let output: String
   private let threadCount: Int
-  private let memoryLimit: UInt64
+  let memoryLimit: UInt64
   /// Of the whole archive, before types are chosen.
   let base: Converter
   /// Types that each free tensor of the plan may get.
@@ -72,6 +74,8 @@ public struct Fitter: Sendable {
     threadCount: Int = Converter.defaultThreadCount
   ) throws {
     self.options = options
+    self.checkpoint = checkpoint
+    self.output = output
     self.threadCount = threadCount
     self.memoryLimit = memoryLimit
     var recipe = recipe
@@ -103,8 +107,13 @@ public struct Fitter: Sendable {
       let model = try OpenedModel(checkpoint)
       let file = try Converter.statingUsage { try TextFile(path, memoryLimit: memoryLimit) }
       let contextLength = options.contextLength ?? Self.defaultContextLength
+      guard ChunkedText.contextLengths.contains(contextLength) else {
+        throw UsageError(
+          "--text-context \(contextLength): takes \(ChunkedText.contextLengths.lowerBound) to "
+            + "\(ChunkedText.contextLengths.upperBound)")
+      }
       try Converter.statingUsage {
-        try ChunkedText.check(contextLength: contextLength, chunkLimit: options.chunkLimit)
+        try ChunkedText.check(contextLength: nil, chunkLimit: options.chunkLimit)
       }
       let limit = options.chunkLimit ?? max(1, Self.defaultTokenCount / contextLength)
       let text = try ChunkedText(
@@ -124,6 +133,7 @@ public struct Fitter: Sendable {
     self.notes = notes
     self.run = run
     known = try options.measurementsFile.flatMap { try FitMeasurements($0, run: run) } ?? .init()
+    try checkTarget()
   }
 
   /// Refuses to write over anything that is read, or two things to one place.
@@ -236,7 +246,7 @@ public struct Fitter: Sendable {
     if isComplete { return }
     let measured = try TypeErrorMeasurement(
       plan: base.plan, inputs: base.inputs, kernels: kernels, threadCount: threadCount,
-      cancellation: cancellation
+      memoryLimit: memoryLimit, cancellation: cancellation
     ).run(places.map { ($0.index, $0.types) }) { progress?(RunProgress(tensors: $0)) }
     result.errors = [:]
     for (entry, errors) in zip(places, measured) { result.add(errors, to: entry.place) }

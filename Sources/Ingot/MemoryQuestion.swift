@@ -24,6 +24,7 @@ public struct MemoryQuestion: Sendable {
     var recipe = Recipe()
     let isArchive = if case .archive = try InputKind(path) { true } else { false }
     if isArchive, type != nil { throw UsageError("an archive has its types: leave out --type") }
+    recipe.isDraft = !isArchive
     recipe.type = isArchive ? "copy" : type ?? "BF16"
     let converter = try Converter(checkpoint: path, output: Self.plannedName, recipe: recipe)
     let tensors = converter.plan.modelTensors.map { MemoryTensor($0) }

@@ -266,6 +266,7 @@ struct PlanBuilder {
     let isQuantized = assignment.type.isBlockType && tensor.storedType != assignment.type
     guard isQuantized || recipe.isDraft && assignment.isQuantizable else { return nil }
     guard let importance, options.hasImportance else {
+      if recipe.isDraft { return nil }
       switch need(assignment) {
       case .never: break
       case .advised:

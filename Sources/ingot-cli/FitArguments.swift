@@ -69,7 +69,8 @@ struct FitArguments: ParsableArguments {
       switch (targetSize, targetBpw, memory) {
       case (nil, nil, nil):
         let given = [
-          ("--text", text != nil), ("--types", types != nil), ("--min-type", minType != nil),
+          ("--text", text != nil), ("--text-context", textContext != nil),
+          ("--chunks", chunks != nil), ("--types", types != nil), ("--min-type", minType != nil),
           ("--max-type", maxType != nil), ("--probe", probe != nil),
           ("--measurements", measurements != nil),
         ].filter(\.1)
@@ -88,6 +89,13 @@ struct FitArguments: ParsableArguments {
       default:
         throw UsageError(
           "--fit or --memory, --target-size and --target-bpw exclude each other")
+      }
+      if text == nil {
+        let given = [
+          ("--text-context", textContext != nil), ("--chunks", chunks != nil),
+          ("--probe", probe != nil),
+        ]
+        if let first = given.first(where: \.1) { throw UsageError("\(first.0) needs a --text") }
       }
       var options = FitOptions(target: target)
       options.text = text

@@ -109,6 +109,9 @@ struct PlanCommand: ParsableCommand {
     if fit.hardwareName != nil || fit.targetSize != nil || fit.targetBpw != nil || output != nil {
       throw UsageError("--hardware asks what fits, and chooses nothing: leave out sizes and -o")
     }
+    if fit.memory.devices != nil {
+      throw UsageError("--devices needs --memory; --hardware takes xN")
+    }
     if fit.memory.memory != nil { throw UsageError("--hardware and --memory exclude each other") }
     let target = try fit.memory.target(
       hardware: isEverywhere ? "h100-80gb" : hardware, context: fit.memory.context ?? 8192)
