@@ -127,6 +127,14 @@ public final class OutputFile: Sendable {
     }
   }
 
+  /// Writes a small file whole; one that was there is replaced when the new one is on disk.
+  public static func write(_ bytes: [UInt8], to path: String) throws(OutputError) {
+    let file = try OutputFile(path)
+    try file.setByteCount(UInt64(bytes.count))
+    try file.write(bytes, at: 0)
+    try file.commit()
+  }
+
   /// Gives the synced file its final name and makes the name durable.
   public func commit() throws(OutputError) {
     try sync()

@@ -28,11 +28,11 @@ package struct CandidateTypes: Hashable, Sendable {
   package init(names: [String], minimum: String?, maximum: String?) throws(OptionError) {
     var types = try names.isEmpty ? Self.standard.types : Self.types(names, option: "--types")
     if let minimum {
-      let bits = try Self.type(minimum, option: "--min-type").bitsPerWeight
+      let bits = try OutputType.type(minimum, option: "--min-type").bitsPerWeight
       types.removeAll { $0.bitsPerWeight < bits }
     }
     if let maximum {
-      let bits = try Self.type(maximum, option: "--max-type").bitsPerWeight
+      let bits = try OutputType.type(maximum, option: "--max-type").bitsPerWeight
       types.removeAll { $0.bitsPerWeight > bits }
     }
     guard !types.isEmpty else {
@@ -64,18 +64,10 @@ package struct CandidateTypes: Hashable, Sendable {
   private static func types(_ names: [String], option: String) throws(OptionError) -> [TensorType] {
     var result: [TensorType] = []
     for name in names {
-      let type = try type(name, option: option)
+      let type = try OutputType.type(name, option: option)
       if !result.contains(type) { result.append(type) }
     }
     return result
-  }
-
-  private static func type(_ name: String, option: String) throws(OptionError) -> TensorType {
-    guard let type = OutputType(name: name)?.type else {
-      throw OptionError(
-        option: option, found: name, problem: "no such type; types are \(OutputType.names)")
-    }
-    return type
   }
 
   private init(types: [TensorType]) { self.types = types }

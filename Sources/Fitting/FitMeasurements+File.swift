@@ -135,10 +135,6 @@ extension FitMeasurements {
         }
       }
     }
-    let bytes = Array((writer.text + "\n").utf8)
-    let output = try OutputFile(path)
-    try output.setByteCount(UInt64(bytes.count))
-    try output.write(bytes, at: 0)
-    try output.commit()
+    try OutputFile.write(Array((writer.text + "\n").utf8), to: path)
   }
 }

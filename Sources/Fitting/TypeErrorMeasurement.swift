@@ -21,9 +21,8 @@ package struct TypeErrorMeasurement: Sendable {
   let kernels: KernelTable
   let threadCount: Int
   let sampleWeightCount: Int
-  let cancellation: CancellationFlag
-
   let memoryLimit: UInt64
+  let cancellation: CancellationFlag
 
   /// Rows that are read at once, unless they are very long.
   private static let runRowCount = 8

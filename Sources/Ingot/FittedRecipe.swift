@@ -21,11 +21,7 @@ public struct FittedRecipe: Sendable {
 
   /// Writes the recipe; a file that was there is replaced when the new one is whole.
   public func write(_ path: String) throws(OutputError) {
-    let bytes = Array((json + "\n").utf8)
-    let file = try OutputFile(path)
-    try file.setByteCount(UInt64(bytes.count))
-    try file.write(bytes, at: 0)
-    try file.commit()
+    try OutputFile.write(Array((json + "\n").utf8), to: path)
   }
 
   /// One line for people.

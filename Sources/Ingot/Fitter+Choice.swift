@@ -1,4 +1,5 @@
 import Fitting
+import GGUF
 
 extension Fitter {
   /// Chooses types for the target from what was measured.
@@ -18,22 +19,26 @@ extension Fitter {
   /// The number of files, or scales beside carried blocks, may follow from the types: what was chosen
   /// is laid out, and the limit lowered until that is small enough.
   private func choose(_ measurements: FitMeasurements, fileByteCount: Int) throws -> FittedRecipe {
-    let alignment = base.inputs.metadata["general.alignment"]?.int ?? 32
-    let chosen = candidates.keys.reduce(0) {
-      $0 + Fit.padded(base.plan.tensors[$1].byteCount, to: alignment)
-    }
     var limit = fileByteCount
     while true {
-      let result = fitted(
-        try fit(
-          measurements, candidates, limit: limit,
-          fixedByteCount: Int(base.plan.totalByteCount) - chosen, alignment: alignment))
+      let result = fitted(try fit(measurements, fileByteCount: limit))
       let laidOut = try Converter(
         checkpoint: checkpoint, output: output, recipe: result.recipe, memoryLimit: memoryLimit)
       let over = Int(laidOut.plan.totalByteCount) - fileByteCount
       if over <= 0 { return result }
       limit -= over
     }
+  }
+
+  private func fit(_ measurements: FitMeasurements, fileByteCount: Int) throws -> Fit {
+    let alignment =
+      base.inputs.metadata["general.alignment"]?.int ?? GGUFFormat.defaultAlignment
+    let chosen = candidates.keys.reduce(0) {
+      $0 + Fit.padded(base.plan.tensors[$1].byteCount, to: alignment)
+    }
+    return try fit(
+      measurements, candidates, limit: fileByteCount,
+      fixedByteCount: Int(base.plan.totalByteCount) - chosen, alignment: alignment)
   }
 
   /// Refuses a target that no types fit before anything is measured.
@@ -49,7 +54,12 @@ extension Fitter {
       }
       measurements.errors[place.stack] = errors
     }
-    _ = try choose(measurements)
+    if case .byteCount(let count) = options.target {
+      // Laying out opens the input again, which one refusal is not worth.
+      _ = try fit(measurements, fileByteCount: Int(clamping: count))
+    } else {
+      _ = try choose(measurements)
+    }
   }
 
   private func fit(

@@ -112,11 +112,7 @@ struct PlanBuilder {
 
   private static func type(_ name: String?, option: String) throws(OptionError) -> TensorType? {
     guard let name else { return nil }
-    guard let type = OutputType(name: name)?.type else {
-      throw OptionError(
-        option: option, found: name, problem: "no such type; types are \(OutputType.names)")
-    }
-    return type
+    return try OutputType.type(name, option: option)
   }
 
   /// - Returns: the plan, and the archive's metadata.

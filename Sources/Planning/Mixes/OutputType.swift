@@ -62,6 +62,17 @@ package struct OutputType: Sendable {
     self.init(type)
   }
 
+  /// Finds the type that an option names.
+  ///
+  /// - Throws: `OptionError` that lists the types.
+  package static func type(_ name: String, option: String) throws(OptionError) -> TensorType {
+    guard let type = OutputType(name: name)?.type else {
+      throw OptionError(
+        option: option, found: name, problem: "no such type; types are \(names)")
+    }
+    return type
+  }
+
   /// Names of all types that can be written, for messages.
   package static var names: String { all.map(\.type.name).joined(separator: ", ") }
 
