@@ -17,6 +17,16 @@ let package = Package(
     .systemLibrary(
       name: "CYAML", pkgConfig: "yaml-0.1",
       providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
+    // Codecs and checksums of packed files; digests of manifests.
+    .systemLibrary(
+      name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+    .systemLibrary(
+      name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"]), .brew(["lz4"])]),
+    .systemLibrary(
+      name: "CXXHash", pkgConfig: "libxxhash",
+      providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
+    .systemLibrary(
+      name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     // Inner loops in C; everything else is Swift.
     .target(name: "CKernels"),
     // Tables about bytes and names, embedded in the binary.
@@ -65,7 +75,10 @@ let package = Package(
     ),
     .target(
       name: "ByteIO",
-      dependencies: [.product(name: "SystemPackage", package: "swift-system")]),
+      dependencies: [
+        .product(name: "SystemPackage", package: "swift-system"), "CZstd", "CLZ4", "CXXHash",
+        .target(name: "CCrypto", condition: .when(platforms: [.linux])),
+      ]),
     .target(name: "Threads"),
     .target(name: "StrictJSON", dependencies: ["ByteIO"]),
     .target(name: "Tensors", dependencies: ["ByteIO"]),

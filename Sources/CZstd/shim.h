@@ -1,0 +1,2 @@
+// Zstandard, the reference library.
+#include <zstd.h>
