@@ -96,7 +96,7 @@ let package = Package(
       dependencies: [
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
-    .target(name: "Conversion", dependencies: ["Planning", "Threads"]),
+    .target(name: "Conversion", dependencies: ["Planning", "StrictJSON", "Threads"]),
     // Loads OpenBLAS when the first matrix product is wanted; Accelerate on Apple.
     .target(
       name: "ReferenceModel",

@@ -11,28 +11,32 @@ import SystemPackage
 /// A failure to create or write an output.
 public struct OutputError: Error, Hashable, Sendable, CustomStringConvertible {
   public enum Step: String, Hashable, Sendable {
-    case create, write, sync, rename, freeSpace
+    case create, lock, write, sync, rename, freeSpace
   }
   public var path: String
   public var step: Step
   public var reason: String
+  /// What the user can do next, if there is something.
+  public var advice: String?
 
-  public init(path: String, step: Step, reason: String) {
+  public init(path: String, step: Step, reason: String, advice: String? = nil) {
     self.path = path
     self.step = step
     self.reason = reason
+    self.advice = advice
   }
 
   public var description: String {
     let verb =
       switch step {
       case .create: "cannot create"
-      case .write: "cannot write"
+      case .lock, .write: "cannot write"
       case .sync: "cannot sync"
       case .rename: "cannot rename to"
       case .freeSpace: "not enough free disk space for"
       }
-    return "\(verb) \(printable(path)): \(reason)"
+    let text = "\(verb) \(printable(path)): \(reason)"
+    return advice.map { "\(text); \($0)" } ?? text
   }
 }
 
@@ -45,7 +49,7 @@ public struct OutputError: Error, Hashable, Sendable, CustomStringConvertible {
 public final class OutputFile: Sendable {
   public let path: String
   public let temporaryPath: String
-  private let descriptor: FileDescriptor
+  private let file: WritableFile
   private let state = Guarded(State.open)
   private enum State { case open, closed }
 
@@ -55,12 +59,11 @@ public final class OutputFile: Sendable {
     guard let name = final.lastComponent?.string, !path.hasSuffix("/") else {
       throw OutputError(path: path, step: .create, reason: "not a file name")
     }
-    var status = stat()
-    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
-      throw OutputError(path: path, step: .create, reason: "exists and is not a regular file")
-    }
+    try Self.checkReplaceable(path)
     do {
+      let descriptor: FileDescriptor
       (temporaryPath, descriptor) = try TemporaryFile.create(beside: final, name: name)
+      file = WritableFile(path: path, descriptor: descriptor)
     } catch Errno.noSuchFileOrDirectory {
       throw OutputError(
         path: path, step: .create, reason: "there is no folder \(printable(Self.folder(of: path)))")
@@ -73,59 +76,21 @@ public final class OutputFile: Sendable {
 
   /// Writes all of `bytes` at `offset`; safe from any thread.
   public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(OutputError) {
-    var done = 0
-    while done < bytes.count {
-      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
-      do {
-        let written = try descriptor.write(
-          toAbsoluteOffset: Int64(offset) + Int64(done), rest, retryOnInterrupt: true)
-        if written == 0 { throw Errno.ioError }
-        done += written
-      } catch {
-        throw OutputError(path: path, step: .write, reason: "\(error)")
-      }
-    }
+    try file.write(bytes, at: offset)
   }
 
   /// Writes all of `bytes` at `offset`.
   public func write(_ bytes: [UInt8], at offset: UInt64) throws(OutputError) {
-    var failure: OutputError?
-    bytes.withUnsafeBytes { bytes in
-      do throws(OutputError) {
-        try write(bytes, at: offset)
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
-  }
-
-  /// Starts writing a finished range to disk, so that `commit` has less to wait for.
-  public func startWriteBack(at offset: UInt64, byteCount: UInt64) {
-    #if canImport(Glibc) || canImport(Musl)
-      // Linux begins asynchronous write-back of dirty pages on this advice and drops clean ones.
-      _ = posix_fadvise(
-        descriptor.rawValue, off_t(offset), off_t(byteCount), POSIX_FADV_DONTNEED)
-    #endif
+    try file.write(bytes, at: offset)
   }
 
   /// Sets the length of the file; what no `write` reached reads as zero.
   public func setByteCount(_ byteCount: UInt64) throws(OutputError) {
-    if ftruncate(descriptor.rawValue, off_t(byteCount)) != 0 {
-      throw OutputError(
-        path: path, step: .write, reason: Errno(rawValue: errno).description)
-    }
+    try file.setByteCount(byteCount)
   }
 
   /// Makes the bytes durable without giving the file its name yet.
-  public func sync() throws(OutputError) {
-    while fsync(descriptor.rawValue) != 0 {
-      let code = Errno(rawValue: errno)
-      if code != .interrupted {
-        throw OutputError(path: path, step: .sync, reason: code.description)
-      }
-    }
-  }
+  public func sync() throws(OutputError) { try file.sync() }
 
   /// Writes a small file whole; one that was there is replaced when the new one is on disk.
   public static func write(_ bytes: [UInt8], to path: String) throws(OutputError) {
@@ -144,10 +109,10 @@ public final class OutputFile: Sendable {
     if rename(temporaryPath, path) != 0 {
       let code = Errno(rawValue: errno)
       unlink(temporaryPath)
-      try? descriptor.close()
+      try? file.descriptor.close()
       throw OutputError(path: path, step: .rename, reason: code.description)
     }
-    try? descriptor.close()
+    try? file.descriptor.close()
     Self.syncFolder(of: path)
   }
 
@@ -155,11 +120,29 @@ public final class OutputFile: Sendable {
   public func discard() {
     guard state.exchange(.closed) == .open else { return }
     unlink(temporaryPath)
-    try? descriptor.close()
+    try? file.descriptor.close()
+  }
+
+  /// Throws when something other than a regular file has this name.
+  package static func checkReplaceable(_ path: String) throws(OutputError) {
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+      throw OutputError(path: path, step: .create, reason: "exists and is not a regular file")
+    }
   }
 
   /// Removes a file that was committed, where another of its set could not be.
   public static func remove(_ path: String) { unlink(path) }
+
+  /// Removes a file so that it stays away after a power cut.
+  package static func removeDurably(_ path: String) {
+    if unlink(path) == 0 { syncFolder(of: path) }
+  }
+
+  /// Removes what killed runs left of unfinished files with this final name.
+  package static func removeLeftovers(of path: String) {
+    TemporaryFile.removeLeftovers(beside: FilePath(path), name: name(of: path))
+  }
 
   /// Throws when no file can be made in the folder of `path`, without trying.
   public static func checkFolder(of path: String) throws(OutputError) {
@@ -216,14 +199,14 @@ public final class OutputFile: Sendable {
     return FilePath(String(cString: folder)).appending(name(of: path)).string
   }
 
-  private static func folder(of path: String) -> String {
+  package static func folder(of path: String) -> String {
     let folder = FilePath(path).removingLastComponent().string
     return folder.isEmpty ? "." : folder
   }
 
   /// Makes a rename durable where the file system lets a folder be synced; the rename itself has
   /// happened, so a folder that cannot be opened or synced is no failure.
-  private static func syncFolder(of path: String) {
+  static func syncFolder(of path: String) {
     guard let folder = try? FileDescriptor.open(FilePath(Self.folder(of: path)), .readOnly) else {
       return
     }

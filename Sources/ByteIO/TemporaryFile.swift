@@ -41,7 +41,7 @@ enum TemporaryFile {
     throw failure
   }
 
-  private static func removeLeftovers(beside path: FilePath, name: String) {
+  static func removeLeftovers(beside path: FilePath, name: String) {
     let folder = folder(of: path)
     guard let stream = opendir(folder.string) else { return }
     defer { closedir(stream) }

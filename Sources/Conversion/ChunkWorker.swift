@@ -94,8 +94,8 @@ struct ChunkWorker: ~Copyable {
       result = UnsafeRawBufferPointer(rebasing: blocks[..<byteCount])
     }
     let offset = tensor.fileOffset + UInt64(skippedBytes)
-    try job.outputs[tensor.output].write(result, at: offset)
-    job.writeBack[tensor.output].finished(upTo: offset + UInt64(byteCount))
+    try job.outputs.write(result, output: tensor.output, at: offset)
+    job.writeBack[tensor.output]?.finished(upTo: offset + UInt64(byteCount))
   }
 
   private func quantize(

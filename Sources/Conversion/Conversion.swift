@@ -13,9 +13,9 @@ final class ConversionJob: Sendable {
   let importance: [ExactString: [Float]]
   let kernels: KernelTable
   let schedule: ChunkSchedule
-  let outputs: [OutputFile]
-  /// One per output.
-  let writeBack: [WriteBack]
+  let outputs: PartialOutputs
+  /// One per output that is not complete.
+  let writeBack: [WriteBack?]
   let allowsNonFinite: Bool
 
   /// Chunks handed out so far.
@@ -29,7 +29,7 @@ final class ConversionJob: Sendable {
 
   init(
     plan: ConversionPlan, source: any TensorSource, importance: [ExactString: [Float]],
-    kernels: KernelTable, schedule: ChunkSchedule, outputs: [OutputFile], allowsNonFinite: Bool
+    kernels: KernelTable, schedule: ChunkSchedule, outputs: PartialOutputs, allowsNonFinite: Bool
   ) {
     self.plan = plan
     self.source = source
@@ -38,8 +38,23 @@ final class ConversionJob: Sendable {
     self.kernels = kernels
     self.schedule = schedule
     self.outputs = outputs
-    writeBack = outputs.map { WriteBack($0) }
+    writeBack = outputs.files.indices.map { index in
+      outputs.files[index].map {
+        WriteBack($0, from: outputs.covered[index].firstGap(in: outputs.ranges[index]) ?? 0)
+      }
+    }
     self.allowsNonFinite = allowsNonFinite
+  }
+
+  /// Bytes of a chunk's output that are still to be written; empty where there are none.
+  func missing(_ chunk: Chunk) -> Range<UInt64> {
+    let tensor = plan.tensors[chunk.tensor]
+    let first = chunk.rows.lowerBound * tensor.columnCount + chunk.columns.lowerBound
+    guard let skipped = tensor.type.byteCount(weightCount: first),
+      let byteCount = tensor.type.byteCount(weightCount: chunk.weightCount)
+    else { preconditionFailure("chunk of partial blocks of \(tensor.name)") }
+    let start = tensor.fileOffset + UInt64(skipped)
+    return outputs.missing(start..<start + UInt64(byteCount), output: tensor.output)
   }
 
   /// Has the bytes of a chunk that will be wanted soon read ahead.
@@ -85,9 +100,25 @@ public struct ConversionProgress: Sendable {
   public var totalByteCount: UInt64
 }
 
-/// A conversion that was stopped by a signal; nothing was left behind.
-public struct ConversionCancelled: Error, Sendable {
-  public init() {}
+/// A conversion that was stopped by a signal.
+public struct ConversionCancelled: Error, Hashable, Sendable {
+  /// What the next run can go on from; `nil` where nothing is left.
+  public var kept: KeptWork?
+  public init(kept: KeptWork? = nil) { self.kept = kept }
+}
+
+extension ConversionCancelled: CustomStringConvertible {
+  public var description: String {
+    kept.map { "interrupted; \($0.text)" }
+      ?? "interrupted before anything was done; the same command starts again"
+  }
+}
+
+/// What a conversion did and found done.
+package struct ConversionOutcome: Sendable {
+  /// Bytes of tensors of the run's share, and how many of them an earlier run had written.
+  package var totalByteCount: UInt64
+  package var resumedByteCount: UInt64
 }
 
 /// Carries out a plan: every chunk of rows is read, converted and written by whichever thread has
@@ -104,13 +135,19 @@ package struct Conversion: Sendable {
   package var gatheredWeightsPerChunk: Int
   package var allowsNonFinite: Bool
   package var cancellation: CancellationFlag
+  package var start = PartialOutputs.Start.begin
+  /// Words of the command line, for `finish` to name what has to be run again.
+  package var command: [String] = []
+  /// Of this program; what another one left unfinished is not continued.
+  package var version: String
 
   package init(
     plan: ConversionPlan, source: any TensorSource, importance: [ExactString: [Float]],
     kernels: KernelTable, threadCount: Int, weightsPerChunk: Int,
     gatheredWeightsPerChunk: Int = 0, allowsNonFinite: Bool,
-    cancellation: CancellationFlag = CancellationFlag()
+    cancellation: CancellationFlag = CancellationFlag(), version: String = ""
   ) {
+    self.version = version
     self.plan = plan
     self.source = source
     self.importance = importance
@@ -125,26 +162,77 @@ package struct Conversion: Sendable {
   /// Weights per chunk where memory allows: F32 rows of half a mebibyte stay in the L2 cache.
   package static let preferredWeightsPerChunk = 1 << 17
 
-  /// Writes all outputs and gives them their names when every one is complete.
+  /// Writes all outputs and gives them their names when every one is complete; of a share, only
+  /// its bytes.
   ///
-  /// - Throws: `FormatError` about the input, `OutputError`, or `ConversionCancelled`; no output
-  ///   file is left then, and an old file of that name is as it was.
-  package func run(progress: (@Sendable (ConversionProgress) -> Void)? = nil) throws {
+  /// - Parameters:
+  ///   - note: gets remarks on what an earlier run left.
+  ///   - progress: gets what is done, from any thread.
+  /// - Throws: `FormatError` about the input, after which nothing is left; `OutputError` or
+  ///   `ConversionCancelled`, after which what was done is kept for the next run. An old file of an
+  ///   output's name is as it was.
+  @discardableResult
+  package func run(
+    note: (String) -> Void = { _ in }, progress: (@Sendable (ConversionProgress) -> Void)? = nil
+  ) throws -> ConversionOutcome {
     let schedule = ChunkSchedule(
       plan, weightsPerChunk: weightsPerChunk, gatheredWeightsPerChunk: gatheredWeightsPerChunk)
-    var outputs: [OutputFile] = []
-    for output in plan.outputs {
-      let file = try OutputFile(output.path)
-      outputs.append(file)
-      try file.setByteCount(output.byteCount)
-      try output.header.withUnsafeBytes { header in try file.write(header, at: 0) }
+    let identity = try identity()
+    let planned = plan.tensorByteCount
+    let readBack = Atomic<Int>(0)
+    let outputs: PartialOutputs
+    do {
+      outputs = try PartialOutputs(
+        plan, identity: identity, start: start, command: command, threadCount: threadCount,
+        cancellation: cancellation, note: note)
+      { byteCount in
+        let done = readBack.wrappingAdd(byteCount, ordering: .relaxed).newValue
+        progress?(
+          ConversionProgress(
+            finishedByteCount: min(planned, UInt64(clamping: done)), totalByteCount: planned))
+      }
+    } catch is ConversionCancelled {
+      // While it was read back; all of it is still there.
+      throw ConversionCancelled(
+        kept: KeptWork(output: plan.journalBase, finished: nil, share: start.share))
     }
+    let (total, resumed) = outputs.tensorByteCounts
     let job = ConversionJob(
       plan: plan, source: source, importance: importance, kernels: kernels, schedule: schedule,
       outputs: outputs, allowsNonFinite: allowsNonFinite)
-    let total = plan.tensorByteCount
-    let cancellation = cancellation
+    job.finishedByteCount.store(Int(resumed), ordering: .relaxed)
+    if resumed > 0 {
+      note("going on after \(resumed) of \(total) bytes")
+      progress?(ConversionProgress(finishedByteCount: resumed, totalByteCount: total))
+    }
+    do {
+      try outputs.writeFixedBytes()
+      write(job, total: total, progress)
+      if let failure = job.failure.withLock({ $0?.error }) { throw failure }
+      if cancellation.isCancelled { throw ConversionCancelled() }
+      try source.checkUnchanged()
+      if start.share == nil { try outputs.commit() } else { try outputs.finishShare() }
+    } catch {
+      throw outputs.stop(
+        after: error, finished: UInt64(job.finishedByteCount.load(ordering: .relaxed)),
+        total: total)
+    }
+    return ConversionOutcome(totalByteCount: total, resumedByteCount: resumed)
+  }
 
+  private func identity() throws(FormatError) -> JournalHead.Identity {
+    let identity = try ConversionIdentity(
+      plan: plan, source: source, importance: importance, allowsNonFinite: allowsNonFinite,
+      version: version, shareCount: start.share?.count ?? 1)
+    return JournalHead.Identity(run: identity.run, local: identity.local)
+  }
+
+  /// Has every chunk that is not there written by whichever thread has it.
+  private func write(
+    _ job: ConversionJob, total: UInt64, _ progress: (@Sendable (ConversionProgress) -> Void)?
+  ) {
+    let schedule = job.schedule
+    let cancellation = cancellation
     let workerCount = max(1, min(threadCount, schedule.chunkCount))
     let readAhead = 2 * workerCount
     WorkerThreads.run(count: workerCount) { _ in
@@ -155,47 +243,25 @@ package struct Conversion: Sendable {
         guard index < schedule.chunkCount, !cancellation.isCancelled,
           job.failure.withLock({ failure in failure.map { index < $0.chunk } ?? true })
         else { return }
-        if index + readAhead < schedule.chunkCount { job.prefetch(schedule[index + readAhead]) }
+        if index + readAhead < schedule.chunkCount {
+          let next = schedule[index + readAhead]
+          if !job.missing(next).isEmpty { job.prefetch(next) }
+        }
         let chunk = schedule[index]
+        let missing = job.missing(chunk)
+        if missing.isEmpty { continue }
         do {
           try worker.run(chunk)
         } catch {
           job.record(error, chunk: index)
           return
         }
-        let tensor = job.plan.tensors[chunk.tensor]
-        let bytes = tensor.type.byteCount(weightCount: chunk.weightCount) ?? 0
+        let output = job.plan.tensors[chunk.tensor].output
+        let bytes = Int(
+          missing.upperBound - missing.lowerBound
+            - job.outputs.covered[output].byteCount(in: missing))
         let done = job.finishedByteCount.wrappingAdd(bytes, ordering: .relaxed).newValue
         progress?(ConversionProgress(finishedByteCount: UInt64(done), totalByteCount: total))
-      }
-    }
-
-    do {
-      if let failure = job.failure.withLock({ $0?.error }) { throw failure }
-      if cancellation.isCancelled { throw ConversionCancelled() }
-      try source.checkUnchanged()
-      for output in outputs { try output.sync() }
-      if cancellation.isCancelled { throw ConversionCancelled() }
-      try Self.commit(outputs)
-    } catch {
-      for output in outputs { output.discard() }
-      throw error
-    }
-  }
-
-  /// Gives the files their names, the first part of a split last.
-  ///
-  /// A set without its first part is no archive, so a failure half-way leaves none behind: the
-  /// parts that already had their names are removed again.
-  private static func commit(_ outputs: [OutputFile]) throws(OutputError) {
-    var committed: [OutputFile] = []
-    for output in outputs.reversed() {
-      do throws(OutputError) {
-        try output.commit()
-        committed.append(output)
-      } catch {
-        for output in committed { OutputFile.remove(output.path) }
-        throw error
       }
     }
   }

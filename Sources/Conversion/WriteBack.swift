@@ -10,11 +10,17 @@ final class WriteBack: Sendable {
   private static let windowByteCount: UInt64 = 32 << 20
   private static let distance: UInt64 = 8 << 20
 
-  private let output: OutputFile
+  private let output: LockedFile
   /// Everything before this has been handed to the disk.
-  private let started = Atomic<UInt64>(0)
+  private let started: Atomic<UInt64>
 
-  init(_ output: OutputFile) { self.output = output }
+  /// - Parameters:
+  ///   - output: what is written.
+  ///   - start: where this run begins to write it.
+  init(_ output: LockedFile, from start: UInt64) {
+    self.output = output
+    started = Atomic(start)
+  }
 
   func finished(upTo end: UInt64) {
     let start = started.load(ordering: .relaxed)

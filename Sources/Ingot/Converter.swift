@@ -31,6 +31,10 @@ public struct Converter: Sendable {
   public var threadCount = Converter.defaultThreadCount
   /// Most resident bytes; planning, which reads tokenizer and importance, has kept to it already.
   public var memoryLimit: UInt64
+  /// What to do with what an earlier run left unfinished.
+  public var start = ConversionStart.begin
+  /// Words of the command line, for `finish` to say what has to be run again.
+  public var command: [String] = []
   /// Cuts chunks of this size whatever memory allows, for tests.
   package var weightsPerChunk: Int?
   let inputs: PlannedInputs
@@ -61,12 +65,17 @@ public struct Converter: Sendable {
     planningPeak = peak > peakBefore ? peak : 0
   }
 
-  /// Carries out the plan.
+  /// Carries out the plan, or with `start` a share of it.
   ///
-  /// - Throws: `FormatError` about the input's contents, `OutputError`, `UsageError` when the
-  ///   memory limit is too small, or `ConversionCancelled`. No output is left then.
+  /// - Parameters:
+  ///   - cancellation: stops it.
+  ///   - note: gets remarks on what an earlier run left.
+  ///   - progress: gets what is done, from any thread.
+  /// - Throws: `FormatError` about the input's contents, `UsageError` when the memory limit is too
+  ///   small; `OutputError` or `ConversionCancelled`, after which a run with `start` at `.resume`
+  ///   goes on. No output is left under its final name then.
   public func run(
-    cancellation: CancellationFlag = CancellationFlag(),
+    cancellation: CancellationFlag = CancellationFlag(), note: (String) -> Void = { _ in },
     progress: (@Sendable (ConversionProgress) -> Void)? = nil
   ) throws -> ConversionSummary {
     let start = ContinuousClock.now
@@ -79,15 +88,18 @@ public struct Converter: Sendable {
           + UInt64(inputs.source.heldByteLimit(threadCount: threadCount)),
         peak: planningPeak)
     }
-    let conversion = Conversion(
+    var conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
       kernels: kernels, threadCount: budget.threadCount,
       weightsPerChunk: weightsPerChunk ?? budget.weightsPerChunk,
       gatheredWeightsPerChunk: budget.gatheredWeightsPerChunk,
       allowsNonFinite: inputs.allowsNonFinite,
-      cancellation: cancellation)
-    try conversion.run(progress: progress)
-    return ConversionSummary(plan: plan, elapsed: ContinuousClock.now - start)
+      cancellation: cancellation, version: ingotVersion)
+    conversion.start = self.start.state
+    conversion.command = command
+    let outcome = try conversion.run(note: note, progress: progress)
+    return ConversionSummary(
+      plan: plan, outcome: outcome, share: self.start.share, elapsed: ContinuousClock.now - start)
   }
 
   /// Gives the errors about options of the layers below the one type that callers look for.
@@ -109,6 +121,20 @@ public struct Converter: Sendable {
     }
   }
 
+  /// The share that `run` writes; `nil` for all of the plan.
+  public var share: WorkShare? { start.share }
+
+  /// What `run` could go on from, or why it could not; `nil` when nothing is unfinished.
+  ///
+  /// - Throws: `FormatError` when an input cannot be read.
+  public var unfinished: String? {
+    get throws {
+      try PartialOutputs.unfinished(
+        of: plan, source: inputs.source, importance: inputs.importance,
+        allowsNonFinite: inputs.allowsNonFinite, version: ingotVersion, share: share)
+    }
+  }
+
   /// Why `run` would not even start to write; `nil` when nothing is known to stand against it.
   public var obstacle: String? {
     do {
@@ -123,13 +149,34 @@ public struct Converter: Sendable {
   private func checkDiskSpace() throws(OutputError) {
     for output in plan.outputs {
       let needed = plan.outputs.reduce(0) {
-        $0 + (OutputFile.isSameFolder($1.path, output.path) ? $1.byteCount : 0)
+        // What an earlier run wrote is gone on from or replaced: its place is there.
+        $0 + (OutputFile.isSameFolder($1.path, output.path) ? PartialNames.missing($1) : 0)
       }
       guard let free = OutputFile.freeByteCount(inFolderOf: output.path), free < needed else {
         continue
       }
       throw OutputError(
         path: output.path, step: .freeSpace, reason: "needs \(needed) bytes, \(free) are free")
+    }
+  }
+}
+
+/// What a conversion does with what an earlier one to the same output left unfinished.
+public enum ConversionStart: Hashable, Sendable {
+  /// Replaces it.
+  case begin
+  /// Goes on from it; without any, begins.
+  case resume
+  /// Writes one share of the plan, and goes on where it was begun; a `Finisher` completes all.
+  case share(WorkShare)
+
+  var share: WorkShare? { if case .share(let share) = self { share } else { nil } }
+
+  fileprivate var state: PartialOutputs.Start {
+    switch self {
+    case .begin: .begin
+    case .resume: .resume
+    case .share(let share): .share(share)
     }
   }
 }
@@ -144,10 +191,21 @@ public struct ConversionSummary: Sendable {
   /// Of the language model.
   public var weightCount: UInt64
   public var bitsPerWeight: Double
+  /// Bytes of tensors that an earlier run had written.
+  public var resumedByteCount: UInt64
+  /// The share of the plan that was written, and its bytes of tensors; `nil` for all of it.
+  public var share: WorkShare?
+  public var shareByteCount: UInt64?
+  /// The path that a `Finisher` takes.
+  public var base: String
   public var elapsed: Duration
   public var peakResidentByteCount: UInt64
 
-  init(plan: ConversionPlan, elapsed: Duration) {
+  init(plan: ConversionPlan, outcome: ConversionOutcome, share: WorkShare?, elapsed: Duration) {
+    resumedByteCount = outcome.resumedByteCount
+    self.share = share
+    shareByteCount = share == nil ? nil : outcome.totalByteCount
+    base = plan.journalBase
     outputs = plan.outputs.map(\.path)
     projector = plan.outputs.first { $0.kind == .mmproj }?.path
     byteCount = plan.totalByteCount

@@ -97,13 +97,20 @@ extension ConversionPlan.Tensor {
 
 extension ConversionSummary {
   public var text: String {
+    if let share, let shareByteCount {
+      return """
+        part \(share.number) of \(share.count) of \(printable(base)): \(shareByteCount) bytes, in \
+        \(rounded(seconds)) s\(resumedText), peak memory \(peakResidentByteCount >> 20) MiB; when \
+        all are done: ingot finish \(shellWord(base))
+        """
+    }
     var names = outputs.prefix(1).map { printable($0) }.joined()
     let parts = outputs.filter { $0 != projector }
     if parts.count > 1 { names += " and \(parts.count - 1) more parts" }
     if let projector, !parts.isEmpty { names += " and \(printable(projector))" }
     return """
       \(names): \(tensorCount) tensors, \(byteCount) bytes, \(rounded(bitsPerWeight)) bits per \
-      weight, in \(rounded(seconds)) s, peak memory \(peakResidentByteCount >> 20) MiB
+      weight, in \(rounded(seconds)) s\(resumedText), peak memory \(peakResidentByteCount >> 20) MiB
       """
   }
 
@@ -120,12 +127,26 @@ extension ConversionSummary {
       json.value(byteCount)
       json.key("bitsPerWeight")
       json.value(bitsPerWeight)
+      if let share {
+        json.key("part")
+        json.value(share.number)
+        json.key("partCount")
+        json.value(share.count)
+        json.key("partBytes")
+        json.value(shareByteCount ?? 0)
+      }
+      json.key("resumedBytes")
+      json.value(resumedByteCount)
       json.key("seconds")
       json.value(seconds)
       json.key("peakResidentBytes")
       json.value(peakResidentByteCount)
     }
     return writer.text
+  }
+
+  private var resumedText: String {
+    resumedByteCount == 0 ? "" : " (\(resumedByteCount) bytes were there)"
   }
 
   private var seconds: Double { elapsed / .seconds(1) }

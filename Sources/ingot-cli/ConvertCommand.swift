@@ -8,7 +8,7 @@ struct ConvertCommand: ParsableCommand {
     discussion: """
       CHECKPOINT is a directory of Hugging Face (also a hub cache snapshot), a directory with Meta's \
       own files, or a GGUF file. Nothing but the output is written; it appears under its name when \
-      it is complete.
+      it is complete. Interrupted, the same command with --resume goes on where it was.
 
       EXAMPLES
         ingot convert Llama-3.1-8B -o llama.gguf --type Q4_K_M
@@ -17,6 +17,7 @@ struct ConvertCommand: ParsableCommand {
         ingot convert Llama-4-Scout -o scout.gguf --mmproj scout-mmproj.gguf
         ingot convert llama-f16.gguf -o llama-q8.gguf --type Q8_0
         ingot convert llama-00001-of-00003.gguf -o merged.gguf --type copy
+        ingot convert Llama-4-Maverick -o maverick.gguf --part 2/8        on one of eight machines
       """)
 
   @Argument(help: "Directory or file to convert.", completion: .file())
@@ -162,6 +163,17 @@ struct ConvertCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Most resident memory to use. " + ByteSize.grammar, valueName: "size"))
   var memoryLimit = ByteSize(byteCount: Converter.defaultMemoryLimit)
 
+  @Flag(
+    help: ArgumentHelp(
+      "Go on from where the same command was interrupted; without an unfinished conversion, begin."))
+  var resume = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Write the K-th of N shares, on a file system that all machines share; what was begun of it is "
+        + "gone on with. 'ingot finish OUT.gguf' completes all.", valueName: "k/n"))
+  var part: String?
+
   @Flag(help: "Print the plan and write nothing.")
   var dryRun = false
 
@@ -195,13 +207,19 @@ struct ConvertCommand: ParsableCommand {
         checkpoint: checkpoint, output: output, projector: projector, recipe: try fitted(),
         memoryLimit: memoryLimit.byteCount)
       converter.threadCount = threads
+      converter.start = try start
+      converter.command = CommandLine.arguments
       for note in converter.plan.notes { Terminal.note(note) }
       if dryRun {
+        if let unfinished = try converter.unfinished { Terminal.note(unfinished) }
         if let obstacle = converter.obstacle { Terminal.warning(obstacle) }
         try Terminal.print(json ? converter.plan.json : converter.plan.table)
         return
       }
-      let modelfile = try modelfile.map { try converter.prepareModelfile(at: $0) }
+      // Of several machines, the first one writes it.
+      let modelfile =
+        (converter.share?.number ?? 1) == 1
+        ? try modelfile.map { try converter.prepareModelfile(at: $0) } : nil
       let summary = try convert(converter)
       try modelfile?.commit()
       try Terminal.print(json ? summary.json : summary.text)
@@ -212,7 +230,19 @@ struct ConvertCommand: ParsableCommand {
     let line = ProgressLine(progress)
     // Before an error is printed too, which would else stand behind the progress.
     defer { line.finish() }
-    return try converter.run(cancellation: interruption) { line.update($0) }
+    return try converter.run(cancellation: interruption, note: Terminal.note) { line.update($0) }
+  }
+
+  private var start: ConversionStart {
+    get throws {
+      guard let part else { return resume ? .resume : .begin }
+      guard let share = WorkShare(part) else {
+        throw UsageError(
+          "--part takes K/N, such as 2/8, with K from 1 to N and N up to \(WorkShare.countLimit), "
+            + "not '\(part)'")
+      }
+      return .share(share)
+    }
   }
 
   /// The recipe, with types chosen where a size was asked for.

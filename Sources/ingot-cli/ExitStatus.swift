@@ -21,8 +21,8 @@ func reportingErrors(_ body: () throws -> Void) throws {
   } catch let code as ExitCode {
     throw code
   } catch {
-    if error is ConversionCancelled {
-      Terminal.error("interrupted; nothing was written. Run the same command to start again.")
+    if let error = error as? UnfinishedParts {
+      for line in error.lines { Terminal.error(line) }
     } else {
       Terminal.error("\(error)")
     }
@@ -47,10 +47,12 @@ private func status(of error: any Error) -> ExitStatus {
     default: .badInput
     }
   case let error as OutputError:
-    error.step == .create ? .cannotCreate : .inputOutput
+    error.step == .create || error.step == .lock ? .cannotCreate : .inputOutput
   case is UsageError: .usage
   case is FitTooSmall: .badInput
-  case is ConversionCancelled, is CalibrationInterrupted, is FitInterrupted: .interrupted
+  case is UnfinishedParts: .checkFailed
+  case is ConversionCancelled, is FinishInterrupted, is CalibrationInterrupted, is FitInterrupted:
+    .interrupted
   default: .internalError
   }
 }

@@ -23,8 +23,8 @@ struct IngotCommand: ParsableCommand {
       """,
     version: ingotVersion,
     subcommands: [
-      ConvertCommand.self, PlanCommand.self, CalibrateCommand.self, VerifyCommand.self,
-      CheckCommand.self,
+      ConvertCommand.self, FinishCommand.self, PlanCommand.self, CalibrateCommand.self,
+      VerifyCommand.self, CheckCommand.self,
       InspectCommand.self, TokenizeCommand.self,
     ])
 

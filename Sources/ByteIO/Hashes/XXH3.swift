@@ -4,7 +4,7 @@ import CXXHash
 package enum XXH3 {
   /// The 64-bit hash with seed 0.
   package static func hash64(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-    XXH3_64bits(bytes.baseAddress, bytes.count)
+    xxh3_64bits_fastest(bytes.baseAddress, bytes.count)
   }
 
   package static func hash64(_ bytes: [UInt8]) -> UInt64 {

@@ -1,0 +1,279 @@
+import ByteIO
+import StrictJSON
+
+/// The beginning of a journal: which conversion it belongs to.
+///
+///     offset  bytes  field
+///          0      8  magic      "ingotjnl"
+///          8      4  version    1
+///         12      4  byteCount  of the head
+///         16      8  hash       XXH3-64 of the head
+///         24      …  head       JSON
+///          …      …  zeros up to a multiple of 32
+///          …    32n  records
+///
+/// Source: formats/journal.md
+package struct JournalHead: Hashable, Sendable {
+  /// A file that the conversion writes.
+  package struct Output: Hashable, Sendable {
+    /// Its name alone where it lies in the journal's folder, else its path.
+    package var path: String
+    package var byteCount: UInt64
+    /// The bytes of it that this journal's share writes.
+    package var share: Range<UInt64>
+    package init(path: String, byteCount: UInt64, share: Range<UInt64>) {
+      self.path = path
+      self.byteCount = byteCount
+      self.share = share
+    }
+  }
+
+  package var identity: Identity
+  package var outputs: [Output]
+  /// `nil` where one machine writes everything.
+  package var share: WorkShare?
+  /// The words of the command line, to say what has to be run again.
+  package var command: [String]
+
+  /// See `ConversionIdentity`.
+  package struct Identity: Hashable, Sendable {
+    package var run: [String]
+    package var local: [String]
+    package init(run: [String], local: [String]) {
+      self.run = run
+      self.local = local
+    }
+  }
+
+  package init(identity: Identity, outputs: [Output], share: WorkShare?, command: [String]) {
+    self.identity = identity
+    self.outputs = outputs
+    self.share = share
+    self.command = command
+  }
+
+  package static let magic = Array("ingotjnl".utf8)
+  package static let version: UInt32 = 1
+  package static let prefixByteCount = 24
+  /// A plan of 100,000 files has about 20 MB.
+  package static let byteLimit = 64 << 20
+
+  /// The file's bytes up to its records.
+  package var bytes: [UInt8] {
+    let text = Array(json.utf8)
+    var bytes = Self.magic
+    bytes.append(littleEndian: Self.version)
+    bytes.append(littleEndian: UInt32(text.count))
+    bytes.append(littleEndian: XXH3.hash64(text))
+    bytes += text
+    let rest = bytes.count % JournalRecord.byteCount
+    if rest > 0 { bytes += [UInt8](repeating: 0, count: JournalRecord.byteCount - rest) }
+    return bytes
+  }
+
+  /// What records of this conversion carry, so that those of another one are none.
+  package var seed: UInt64 {
+    var text = identity.run.joined(separator: "\n")
+    if let share { text += "\n\(share.number)/\(share.count)" }
+    return XXH3.hash64(Array(text.utf8))
+  }
+
+  private var json: String {
+    var writer = JSONWriter()
+    writer.object { json in
+      json.key("run")
+      json.array { json in for line in identity.run { json.value(line) } }
+      json.key("local")
+      json.array { json in for line in identity.local { json.value(line) } }
+      if let share {
+        json.key("part")
+        json.value(share.number)
+        json.key("partCount")
+        json.value(share.count)
+      }
+      json.key("outputs")
+      json.array { json in
+        for output in outputs {
+          json.object { json in
+            json.key("path")
+            json.value(output.path)
+            json.key("bytes")
+            json.value(output.byteCount)
+            json.key("from")
+            json.value(output.share.lowerBound)
+            json.key("to")
+            json.value(output.share.upperBound)
+          }
+        }
+      }
+      json.key("command")
+      json.array { json in for word in command { json.value(word) } }
+    }
+    return writer.text
+  }
+
+  /// Fills a buffer from a position of a journal; returns how many bytes were there.
+  package typealias Read = (UInt64, UnsafeMutableRawBufferPointer) throws -> Int
+
+  /// Reads a head; nothing in it is trusted.
+  ///
+  /// - Returns: the head and the position of the first record.
+  /// - Throws: `FormatError`: `truncated` or `malformed` where it was not written to its end.
+  package static func read(_ file: LockedFile) throws -> (head: JournalHead, recordsOffset: UInt64)
+  {
+    try read(path: file.path, byteCount: file.byteCount) { try file.read(at: $0, into: $1) }
+  }
+
+  /// Reads the head of a journal that another process may be writing.
+  package static func read(_ file: PositionalFile) throws -> JournalHead {
+    try read(path: file.path, byteCount: file.byteCount) { offset, buffer in
+      let count = Int(min(UInt64(buffer.count), file.byteCount - min(offset, file.byteCount)))
+      try file.read(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
+      return count
+    }.head
+  }
+
+  private static func read(path: String, byteCount: UInt64, _ read: Read) throws
+    -> (head: JournalHead, recordsOffset: UInt64)
+  {
+    func fail(_ field: String, _ reason: FormatError.Reason) -> FormatError {
+      FormatError(file: path, field: "journal.\(field)", reason: reason)
+    }
+    func bytes(at offset: Int, count: Int) throws -> [UInt8] {
+      var bytes = [UInt8](repeating: 0, count: count)
+      let got = try bytes.withUnsafeMutableBytes { try read(UInt64(offset), $0) }
+      return Array(bytes[..<got])
+    }
+    let prefix = try bytes(at: 0, count: prefixByteCount)
+    guard prefix.count == prefixByteCount else {
+      throw fail(
+        "magic", .truncated(needed: UInt64(prefixByteCount), available: UInt64(prefix.count)))
+    }
+    guard Array(prefix[..<8]) == magic else { throw fail("magic", .malformed("is no journal")) }
+    let known: UInt32 = prefix.littleEndian(at: 8)
+    guard known == version else {
+      throw fail("version", .unsupported(found: "\(known)", allowed: "\(version)"))
+    }
+    let count = Int(prefix.littleEndian(at: 12) as UInt32)
+    guard count <= byteLimit, UInt64(prefixByteCount + count) <= byteCount else {
+      throw fail(
+        "byteCount",
+        .truncated(needed: UInt64(count), available: byteCount - UInt64(prefixByteCount)))
+    }
+    let text = try bytes(at: prefixByteCount, count: count)
+    guard text.count == count, XXH3.hash64(text) == prefix.littleEndian(at: 16) else {
+      throw fail("hash", .malformed("the head is damaged"))
+    }
+    let end = prefixByteCount + count
+    let step = JournalRecord.byteCount
+    return (
+      try JournalHead(JSONValue(parsing: text, file: path), fail),
+      UInt64((end + step - 1) / step * step)
+    )
+  }
+
+  private init(
+    _ json: JSONValue, _ fail: (String, FormatError.Reason) -> FormatError
+  ) throws(FormatError) {
+    func strings(_ key: String) throws(FormatError) -> [String] {
+      guard let items = json[key]?.array else { throw fail(key, .missing("a list")) }
+      return try items.map { item throws(FormatError) in
+        guard let text = item.string else { throw fail(key, .missing("texts")) }
+        return text
+      }
+    }
+    identity = Identity(run: try strings("run"), local: try strings("local"))
+    command = try strings("command")
+    if let number = json["part"]?.int, let count = json["partCount"]?.int {
+      guard let share = WorkShare(number: number, of: count) else {
+        throw fail("part", .outOfRange(found: "\(number) of \(count)", allowed: "1 of 1 on"))
+      }
+      self.share = share
+    } else {
+      share = nil
+    }
+    guard let items = json["outputs"]?.array, !items.isEmpty else {
+      throw fail("outputs", .missing("a list"))
+    }
+    outputs = try items.enumerated().map { index, item throws(FormatError) in
+      guard let path = item["path"]?.string, !path.isEmpty, let byteCount = item["bytes"]?.int,
+        let from = item["from"]?.int, let to = item["to"]?.int
+      else { throw fail("outputs[\(index)]", .missing("path, bytes, from and to")) }
+      guard 0 <= from, from <= to, to <= byteCount else {
+        throw fail(
+          "outputs[\(index)]",
+          .outOfRange(found: "\(from) to \(to)", allowed: "0 to \(byteCount)"))
+      }
+      return Output(
+        path: path, byteCount: UInt64(byteCount), share: UInt64(from)..<UInt64(to))
+    }
+  }
+}
+
+/// A range of an output that was written, and the hash of its bytes.
+///
+///     offset  bytes  field
+///          0      4  output     index into the head's outputs; 0xFFFFFFFF: this share is done
+///          4      4  check      low half of XXH3-64 of the other 28 bytes and the seed
+///          8      8  fileOffset
+///         16      8  byteCount  at most 1 MiB
+///         24      8  hash       XXH3-64 of the bytes
+///
+/// Source: formats/journal.md
+package struct JournalRecord: Hashable, Sendable {
+  package static let byteCount = 32
+  /// So that checking takes a buffer of this size, whatever a journal claims.
+  package static let rangeByteLimit = 1 << 20
+  package static let done = UInt32.max
+
+  package var output: UInt32
+  package var range: Range<UInt64>
+  package var hash: UInt64
+
+  package init(output: UInt32, range: Range<UInt64>, hash: UInt64) {
+    self.output = output
+    self.range = range
+    self.hash = hash
+  }
+
+  package func append(to bytes: inout [UInt8], seed: UInt64) {
+    bytes.append(littleEndian: output)
+    bytes.append(littleEndian: check(seed))
+    bytes.append(littleEndian: range.lowerBound)
+    bytes.append(littleEndian: UInt64(range.count))
+    bytes.append(littleEndian: hash)
+  }
+
+  /// Takes a record from `bytes`; `nil` where it is damaged or another conversion's.
+  package init?(_ bytes: [UInt8], at offset: Int, seed: UInt64) {
+    output = bytes.littleEndian(at: offset)
+    let start: UInt64 = bytes.littleEndian(at: offset + 8)
+    let count: UInt64 = bytes.littleEndian(at: offset + 16)
+    hash = bytes.littleEndian(at: offset + 24)
+    let (end, overflow) = start.addingReportingOverflow(count)
+    guard !overflow, count <= UInt64(Self.rangeByteLimit) else { return nil }
+    range = start..<end
+    guard check(seed) == bytes.littleEndian(at: offset + 4) else { return nil }
+  }
+
+  private func check(_ seed: UInt64) -> UInt32 {
+    var hashed: [UInt8] = []
+    hashed.reserveCapacity(36)
+    hashed.append(littleEndian: output)
+    hashed.append(littleEndian: range.lowerBound)
+    hashed.append(littleEndian: range.upperBound - range.lowerBound)
+    hashed.append(littleEndian: hash)
+    hashed.append(littleEndian: seed)
+    return UInt32(truncatingIfNeeded: XXH3.hash64(hashed))
+  }
+}
+
+extension [UInt8] {
+  fileprivate mutating func append<T: FixedWidthInteger>(littleEndian value: T) {
+    Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
+  }
+
+  fileprivate func littleEndian<T: FixedWidthInteger>(at offset: Int) -> T {
+    T(littleEndian: withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) })
+  }
+}

@@ -1,0 +1,65 @@
+import ByteIO
+import GGUF
+import Planning
+
+/// Where an unfinished conversion lies: beside its outputs, under hidden names that the next run
+/// finds again.
+///
+///     .OUT.gguf.ingot.partial                    an output
+///     .OUT.gguf.ingot.journal                    what of all outputs is done
+///     .OUT.gguf.ingot.part-2-of-4.journal        the same for one of several machines
+///
+/// Source: formats/journal.md
+package enum PartialNames {
+  package static func partial(of output: String) -> String {
+    place(output, ".partial")
+  }
+
+  package static func journal(of base: String, share: WorkShare?) -> String {
+    place(base, share.map { ".part-\($0.number)-of-\($0.count).journal" } ?? ".journal")
+  }
+
+  /// Journals of an unfinished conversion: of a single machine, then by their parts.
+  package static func journals(of base: String) -> [(path: String, share: WorkShare?)] {
+    let folder = OutputFile.folder(of: base)
+    let prefix = ".\(OutputFile.name(of: base)).ingot."
+    let names = (try? DirectoryListing.names(in: folder)) ?? []
+    let found = names.compactMap { name -> (path: String, share: WorkShare?)? in
+      guard name.hasPrefix(prefix), name.hasSuffix("journal") else { return nil }
+      let path = DirectoryListing.join(folder, name)
+      if name == prefix + "journal" { return (path, nil) }
+      let middle = name.dropFirst(prefix.count).dropLast(".journal".count)
+      guard middle.hasPrefix("part-") else { return nil }
+      let words = middle.dropFirst("part-".count).split(separator: "-")
+      guard words.count == 3, words[1] == "of", let number = Int(words[0]),
+        let count = Int(words[2]), let share = WorkShare(number: number, of: count),
+        name == OutputFile.name(of: journal(of: base, share: share))
+      else { return nil }
+      return (path, share)
+    }
+    return found.sorted {
+      ($0.share?.count ?? 0, $0.share?.number ?? 0) < ($1.share?.count ?? 0, $1.share?.number ?? 0)
+    }
+  }
+
+  /// Bytes of an output for which the file system has no place yet.
+  package static func missing(_ output: ConversionPlan.Output) -> UInt64 {
+    let there = LockedFile.allocatedByteCount(partial(of: output.path))
+    return output.byteCount - min(there, output.byteCount)
+  }
+
+  private static func place(_ path: String, _ suffix: String) -> String {
+    DirectoryListing.join(
+      OutputFile.folder(of: path), ".\(OutputFile.name(of: path)).ingot\(suffix)")
+  }
+}
+
+extension ConversionPlan {
+  /// The name after which the journal is called: the archive's, of a split one without its part.
+  package var journalBase: String {
+    let models = outputs.filter { $0.kind == .model }
+    guard let first = models.first ?? outputs.first else { preconditionFailure("no output") }
+    return models.count > 1
+      ? SplitName(path: first.path).map { $0.prefix + ".gguf" } ?? first.path : first.path
+  }
+}

@@ -1,0 +1,46 @@
+import ByteIO
+import Planning
+import Tensors
+
+extension PartialOutputs {
+  /// What is unfinished of a plan, by its journal alone: a line for the user, `nil` for nothing.
+  ///
+  /// - Throws: `FormatError` when an input cannot be read.
+  package static func unfinished(
+    of plan: ConversionPlan, source: any TensorSource, importance: [ExactString: [Float]],
+    allowsNonFinite: Bool, version: String, share: WorkShare?
+  ) throws(FormatError) -> String? {
+    let path = PartialNames.journal(of: plan.journalBase, share: share)
+    guard let file = try? PositionalFile(path), let head = try? JournalHead.read(file) else {
+      return nil
+    }
+    let identity = try ConversionIdentity(
+      plan: plan, source: source, importance: importance, allowsNonFinite: allowsNonFinite,
+      version: version, shareCount: share?.count ?? 1)
+    let name = printable(plan.journalBase)
+    if let difference = ConversionIdentity.difference(head.identity.run, identity.run)
+      ?? ConversionIdentity.difference(head.identity.local, identity.local)
+    {
+      return "another conversion to \(name) is unfinished: \(difference)"
+    }
+    var covered = plan.outputs.map { _ in CoveredRanges() }
+    let step = UInt64(JournalRecord.byteCount)
+    var offset = (UInt64(head.bytes.count) + step - 1) / step * step
+    while offset + step <= file.byteCount {
+      let count = min(step * 4096, (file.byteCount - offset) / step * step)
+      let bytes = try file.read(at: offset, count: Int(count))
+      for start in stride(from: 0, to: bytes.count, by: JournalRecord.byteCount) {
+        guard let record = JournalRecord(bytes, at: start, seed: head.seed),
+          record.output < UInt32(covered.count)
+        else { continue }
+        covered[Int(record.output)].insert(record.range)
+      }
+      offset += count
+    }
+    let total = head.outputs.reduce(0) { $0 + UInt64($1.share.count) }
+    let there = zip(covered, head.outputs).reduce(0) { $0 + $1.0.byteCount(in: $1.1.share) }
+    let part = share.map { "part \($0.number) of \($0.count) of " } ?? ""
+    return "\(part)\(name) is unfinished: \(there) of \(total) bytes are noted as done"
+      + (share == nil ? "; --resume goes on from there" : "")
+  }
+}

@@ -1,0 +1,227 @@
+import ByteIO
+import GGUF
+import Planning
+import Threads
+
+/// The end of a conversion in parts: everything that was recorded is read back, and complete outputs
+/// get their names.
+///
+/// The journals say all that is needed; neither input nor options are.
+package struct Sealing: Sendable {
+  package let base: String
+  private let journals: [RecordedRanges.Source]
+  private let files: [LockedFile?]
+  private let paths: [String]
+  private let shareCount: Int
+
+  /// What the output may be called: as it was given to `convert`, or as a part of a split.
+  package static func bases(of path: String) -> [String] {
+    var bases = [path]
+    if !path.hasSuffix(".gguf") { bases.append(path + ".gguf") }
+    if let split = SplitName(path: path) { bases.append(split.prefix + ".gguf") }
+    return bases
+  }
+
+  /// Opens what is unfinished of an output.
+  ///
+  /// - Parameter path: of the output, as `convert` got it.
+  /// - Returns: `nil` when there is nothing unfinished.
+  /// - Throws: `FormatError` when journals do not belong together, `OutputError` when a part is
+  ///   still being written.
+  package init?(_ path: String) throws {
+    guard let base = Self.bases(of: path).first(where: { !PartialNames.journals(of: $0).isEmpty })
+    else { return nil }
+    self.base = base
+    var journals: [RecordedRanges.Source] = []
+    for (journalPath, share) in PartialNames.journals(of: base) {
+      let name = share.map { "part \($0.number) of \($0.count) of \(base)" } ?? base
+      guard
+        let file = try LockedFile(journalPath, creating: false, lock: .exclusive, output: name)
+      else { continue }
+      // One that was not written to its end is none; its part is then said to be missing.
+      guard let (head, recordsOffset) = try Self.read(file) else { continue }
+      guard head.share == share else {
+        throw FormatError(
+          file: journalPath, field: "journal.part", reason: .inconsistent("was renamed"))
+      }
+      journals.append(
+        RecordedRanges.Source(file: file, head: head, recordsOffset: recordsOffset))
+    }
+    guard let first = journals.first?.head else { return nil }
+    for journal in journals { try Self.check(journal, belongsTo: first, base: base) }
+    self.journals = journals
+    shareCount = first.share?.count ?? 1
+    paths = first.outputs.map { $0.path(beside: base) }
+    files = try zip(first.outputs, paths).map { output, path in
+      try OutputFile.checkReplaceable(path)
+      let file = try LockedFile(
+        PartialNames.partial(of: path), creating: false, lock: .exclusive, output: path)
+      if let file, file.byteCount > output.byteCount { try file.setByteCount(output.byteCount) }
+      return file
+    }
+  }
+
+  private static func read(_ file: LockedFile) throws -> (JournalHead, UInt64)? {
+    do {
+      let (head, recordsOffset) = try JournalHead.read(file)
+      return (head, recordsOffset)
+    } catch let error as FormatError {
+      switch error.reason {
+      case .truncated, .malformed: return nil
+      default: throw error
+      }
+    }
+  }
+
+  private static func check(
+    _ journal: RecordedRanges.Source, belongsTo first: JournalHead, base: String
+  ) throws(FormatError) {
+    func fail(_ what: String) -> FormatError {
+      FormatError(
+        file: journal.file.path, field: "journal.run",
+        reason: .inconsistent("is of another conversion: \(what)"),
+        advice: "'ingot finish --discard \(printable(base))' removes all of them")
+    }
+    let head = journal.head
+    if let difference = ConversionIdentity.difference(first.identity.run, head.identity.run) {
+      throw fail(difference)
+    }
+    guard head.share?.count == first.share?.count,
+      head.outputs.map(\.path) == first.outputs.map(\.path),
+      head.outputs.map(\.byteCount) == first.outputs.map(\.byteCount)
+    else { throw fail("it has other outputs") }
+    // A name from a journal leads to a file beside it, or is a whole path as a user wrote it.
+    for output in head.outputs where !output.path.hasPrefix("/") {
+      guard OutputFile.name(of: output.path) == output.path, output.path != ".." else {
+        throw FormatError(
+          file: journal.file.path, field: "journal.outputs",
+          reason: .outOfRange(found: output.path, allowed: "names of files"))
+      }
+    }
+  }
+
+  /// Reads back, and gives the outputs their names if all is there.
+  ///
+  /// - Throws: `UnfinishedParts` when it is not; `OutputError`, `ConversionCancelled`.
+  package func run(
+    threadCount: Int, cancellation: CancellationFlag, progress: (@Sendable (Int) -> Void)?
+  ) throws -> (outputs: [String], byteCount: UInt64) {
+    guard let first = journals.first?.head else { preconditionFailure("no journal") }
+    let readers = zip(files, zip(paths, first.outputs)).map {
+      file, output -> RecordedRanges.ReadBack? in
+      if let file { return { try file.read(at: $0, into: $1) } }
+      // Killed while it gave names, an earlier run has given this one.
+      guard let named = try? PositionalFile(output.0), named.byteCount == output.1.byteCount
+      else { return nil }
+      return { offset, buffer in
+        try named.read(at: offset, into: buffer)
+        return buffer.count
+      }
+    }
+    let found = try RecordedRanges(
+      journals, outputs: readers, threadCount: threadCount, cancellation: cancellation,
+      progress: progress)
+    let problems = problems(found)
+    let isWhole = first.outputs.enumerated().allSatisfy {
+      found.covered[$0.offset].contains(0..<$0.element.byteCount)
+    }
+    guard problems.isEmpty, isWhole else {
+      throw UnfinishedParts(output: base, partCount: shareCount, parts: problems)
+    }
+    try PartialOutputs.name(files, paths)
+    for journal in journals { journal.file.remove() }
+    return (paths, first.outputs.reduce(0) { $0 + $1.byteCount })
+  }
+
+  private func problems(_ found: RecordedRanges) -> [UnfinishedParts.Part] {
+    var problems: [UnfinishedParts.Part] = []
+    for number in 1...shareCount {
+      guard
+        let index = journals.firstIndex(where: { ($0.head.share?.number ?? 1) == number })
+      else {
+        problems.append(
+          UnfinishedParts.Part(number: number, state: .notBegun, command: command(of: number)))
+        continue
+      }
+      let head = journals[index].head
+      let total = head.outputs.reduce(0) { $0 + UInt64($1.share.count) }
+      let there = zip(head.outputs, found.covered).reduce(0) {
+        $0 + $1.1.byteCount(in: $1.0.share)
+      }
+      let damaged = found.damagedByteCounts[index]
+      if there < total || head.share != nil && !found.isDone[index] {
+        problems.append(
+          UnfinishedParts.Part(
+            number: number,
+            state: damaged > 0 && there < total
+              ? .damaged(byteCount: total - there, of: total)
+              : .stopped(byteCount: total - there, of: total),
+            command: command(of: number)))
+      }
+    }
+    return problems
+  }
+
+  /// The command line that wrote a share, or that of another one with this one's number.
+  private func command(of number: Int) -> [String] {
+    let own = journals.first { ($0.head.share?.number ?? 1) == number } ?? journals[0]
+    var command = own.head.command
+    guard own.head.share != nil else {
+      return command.contains("--resume") ? command : command + ["--resume"]
+    }
+    for (index, word) in command.enumerated() {
+      if word == "--part", command.indices.contains(index + 1) {
+        command[index + 1] = "\(number)/\(shareCount)"
+      } else if word.hasPrefix("--part=") {
+        command[index] = "--part=\(number)/\(shareCount)"
+      }
+    }
+    return command
+  }
+
+  /// Removes everything that is unfinished of an output.
+  ///
+  /// - Returns: how many journals there were.
+  /// - Throws: `OutputError` when a part is still being written.
+  package static func discard(_ path: String) throws -> Int {
+    var count = 0
+    for base in bases(of: path) {
+      var journals: [LockedFile] = []
+      for (path, share) in PartialNames.journals(of: base) {
+        let name = share.map { "part \($0.number) of \($0.count) of \(base)" } ?? base
+        if let file = try LockedFile(path, creating: false, lock: .exclusive, output: name) {
+          journals.append(file)
+        }
+      }
+      for journal in journals {
+        if let head = try? JournalHead.read(journal).head {
+          OpenedJournal.removePartials(of: head, base: base)
+        }
+        journal.remove()
+        count += 1
+      }
+    }
+    return count
+  }
+}
+
+/// What is missing before outputs can get their names.
+public struct UnfinishedParts: Error, Hashable, Sendable {
+  public struct Part: Hashable, Sendable {
+    public enum State: Hashable, Sendable {
+      case notBegun
+      /// So many bytes were not written.
+      case stopped(byteCount: UInt64, of: UInt64)
+      /// So many bytes are not what was written.
+      case damaged(byteCount: UInt64, of: UInt64)
+    }
+    /// From 1.
+    public var number: Int
+    public var state: State
+    /// Words of the command line that completes it.
+    public var command: [String]
+  }
+  public var output: String
+  public var partCount: Int
+  public var parts: [Part]
+}

@@ -1,0 +1,181 @@
+import GGUF
+import StrictJSON
+
+/// Completes a conversion that was written in parts, or was interrupted just before its end.
+///
+///     let result = try Finisher(output: "llama.gguf").run()
+///
+/// It needs neither checkpoint nor options: the journals beside the output say what has to be there.
+/// Every byte is read back and compared with what its part noted when it wrote it.
+public struct Finisher: Sendable {
+  /// As `convert` got it.
+  public let output: String
+  public var threadCount = Converter.defaultThreadCount
+
+  public init(output: String) { self.output = output }
+
+  /// Checks everything, and gives the outputs their names.
+  ///
+  /// - Throws: `UnfinishedParts` when something is missing or damaged, `FormatError` when there is
+  ///   nothing to finish or parts do not belong together, `OutputError`, `ConversionCancelled`.
+  public func run(
+    cancellation: CancellationFlag = CancellationFlag(),
+    progress: (@Sendable (Int) -> Void)? = nil
+  ) throws -> FinishSummary {
+    let start = ContinuousClock.now
+    guard let sealing = try Sealing(output) else {
+      // Run again after it had done everything, it has nothing to do.
+      if let byteCount = finishedByteCount {
+        return FinishSummary(outputs: [output], byteCount: byteCount, wasComplete: true)
+      }
+      throw FormatError(
+        file: output, field: "file", reason: .missing("an unfinished conversion to this output"),
+        advice: "'ingot convert … --part K/N' writes its parts")
+    }
+    do {
+      let (outputs, byteCount) = try sealing.run(
+        threadCount: threadCount, cancellation: cancellation, progress: progress)
+      return FinishSummary(
+        outputs: outputs, byteCount: byteCount, wasComplete: false,
+        elapsed: ContinuousClock.now - start)
+    } catch is ConversionCancelled {
+      throw FinishInterrupted()
+    }
+  }
+
+  /// Removes what is unfinished instead.
+  ///
+  /// - Returns: whether there was anything.
+  /// - Throws: `OutputError` when it is still being written.
+  public func discard() throws -> Bool { try Sealing.discard(output) > 0 }
+
+  /// Bytes of a complete archive that has this name, as one file or as a split.
+  private var finishedByteCount: UInt64? {
+    for path in Sealing.bases(of: output) + splitPaths {
+      if let file = try? GGUFFile(path) { return file.fileByteCounts.reduce(0, +) }
+    }
+    return nil
+  }
+
+  private var splitPaths: [String] {
+    let prefix = output.hasSuffix(".gguf") ? String(output.dropLast(5)) : output
+    let folder = OutputFile.folder(of: output)
+    return ((try? DirectoryListing.names(in: folder)) ?? []).compactMap { name in
+      let split = SplitName(path: DirectoryListing.join(folder, name))
+      guard let split, split.part == 0, OutputFile.isSamePlace(split.prefix, prefix)
+          || OutputFile.name(of: split.prefix) == OutputFile.name(of: prefix)
+      else { return nil }
+      return split.path
+    }
+  }
+}
+
+/// What `Finisher` did.
+public struct FinishSummary: Sendable {
+  public var outputs: [String]
+  public var byteCount: UInt64
+  /// Whether there was nothing left to do.
+  public var wasComplete: Bool
+  public var elapsed = Duration.zero
+
+  public var text: String {
+    let first = printable(outputs.first ?? "")
+    if wasComplete { return "\(first) is complete: nothing to finish" }
+    let others = outputs.count > 1 ? " and \(outputs.count - 1) more files" : ""
+    return "\(first)\(others): complete, \(byteCount) bytes, checked in "
+      + "\(fixed(elapsed / .seconds(1), 2)) s"
+  }
+
+  public var json: String {
+    var writer = JSONWriter()
+    writer.object { json in
+      json.key("outputs")
+      json.array { json in for output in outputs { json.value(output) } }
+      json.key("bytes")
+      json.value(byteCount)
+      json.key("wasComplete")
+      json.value(wasComplete)
+      json.key("seconds")
+      json.value(elapsed / .seconds(1))
+    }
+    return writer.text
+  }
+}
+
+/// A check that was stopped by a signal.
+public struct FinishInterrupted: Error, Sendable, CustomStringConvertible {
+  public var description: String {
+    "interrupted; nothing was changed: the same command starts again"
+  }
+}
+
+extension UnfinishedParts {
+  /// A line for each part: what is wrong, and what to run.
+  public var lines: [String] {
+    let name = printable(output)
+    if parts.isEmpty { return ["\(name): its parts do not cover it: discard them and begin anew"] }
+    return parts.map { part in
+      let what =
+        switch part.state {
+        case .notBegun: "was not begun"
+        case .stopped(0, _): "did not come to its end"
+        case .stopped(let count, let total): "stopped with \(count) of \(total) bytes missing"
+        case .damaged(let count, let total):
+          "is damaged: \(count) of \(total) bytes are not what was written"
+        }
+      let place = partCount > 1 ? "part \(part.number) of \(partCount) of \(name)" : name
+      let command = part.command.map(shellWord).joined(separator: " ")
+      return "\(place) \(what)" + (command.isEmpty ? "" : "; run: \(command)")
+    }
+  }
+
+  /// Stable JSON.
+  public var json: String {
+    var writer = JSONWriter()
+    writer.object { json in
+      json.key("complete")
+      json.value(false)
+      json.key("parts")
+      json.array { json in
+        for part in parts {
+          json.object { json in
+            json.key("part")
+            json.value(part.number)
+            json.key("state")
+            switch part.state {
+            case .notBegun: json.value("notBegun")
+            case .stopped(let count, let total):
+              json.value("stopped")
+              json.key("missingBytes")
+              json.value(count)
+              json.key("bytes")
+              json.value(total)
+            case .damaged(let count, let total):
+              json.value("damaged")
+              json.key("missingBytes")
+              json.value(count)
+              json.key("bytes")
+              json.value(total)
+            }
+            json.key("command")
+            json.array { json in for word in part.command { json.value(word) } }
+          }
+        }
+      }
+    }
+    return writer.text
+  }
+}
+
+/// A word as a shell takes it.
+func shellWord(_ word: String) -> String {
+  let plain = word.utf8.allSatisfy { byte in
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"):
+      true
+    default: "/._-+=:,@%".utf8.contains(byte)
+    }
+  }
+  return plain && !word.isEmpty ? word : "'" + word.replacing("'", with: "'\\''") + "'"
+}

@@ -1,0 +1,52 @@
+import ArgumentParser
+import Ingot
+
+struct FinishCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "finish",
+    abstract: "Checks and completes an archive that 'convert --part' wrote.",
+    discussion: """
+      OUTPUT is what 'convert' was told to write. Every byte is read back and compared with what its \
+      part noted when it wrote it; when all are there, the archive gets its name. What is missing is \
+      named with the command that writes it, and the exit status is 1.
+
+      EXAMPLES
+        ingot finish llama.gguf
+        ingot finish llama.gguf --discard
+      """)
+
+  @Argument(help: "The archive, as 'convert' was told to write it.", completion: .file())
+  var output: String
+
+  @Flag(help: "Remove what an unfinished conversion left, instead of completing it.")
+  var discard = false
+
+  @Option(help: ArgumentHelp("Threads.", valueName: "count"))
+  var threads = Converter.defaultThreadCount
+
+  @Flag(help: "Print the result, or what is missing, as JSON.")
+  var json = false
+
+  func run() throws {
+    try reportingErrors {
+      try checkThreadCount(threads)
+      catchSignals()
+      var finisher = Finisher(output: output)
+      if discard {
+        let name = printable(output)
+        Terminal.note(
+          try finisher.discard()
+            ? "removed what was unfinished of \(name)" : "nothing unfinished of \(name) is there")
+        return
+      }
+      finisher.threadCount = threads
+      do {
+        let summary = try finisher.run(cancellation: interruption)
+        try Terminal.print(json ? summary.json : summary.text)
+      } catch let error as UnfinishedParts {
+        if json { try Terminal.print(error.json) }
+        throw error
+      }
+    }
+  }
+}
