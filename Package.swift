@@ -36,7 +36,8 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "hardware/README.md", "imatrix.md", "memory-model.md", "meta-native.md", "mixes/README.md",
+        "hardware/README.md", "imatrix.md", "journal.md", "many-machines.md", "memory-model.md",
+        "meta-native.md", "mixes/README.md",
         "modelfile/README.md", "pytorch.md", "quant", "quantized-inputs.md", "recipe.md",
         "safetensors.md", "split-experts.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
@@ -189,7 +190,7 @@ let package = Package(
     .testTarget(name: "PlanningTests", dependencies: ["Planning", "TestSupport"]),
     .testTarget(
       name: "ConversionTests",
-      dependencies: ["Conversion", "Planning", "Architectures", "TestSupport"]),
+      dependencies: ["Conversion", "Planning", "Architectures", "Threads", "TestSupport"]),
     .testTarget(
       name: "ReferenceModelTests",
       dependencies: ["ReferenceModel", "Ingot", "GGUF", "Quantizers", "StrictJSON", "TestSupport"]),

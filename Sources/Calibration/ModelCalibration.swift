@@ -17,6 +17,8 @@ package struct ModelCalibration: Sendable {
   /// Everything that the sums depend on.
   private let run: [String]
   private let state: CalibrationState?
+  /// Chunks whose sums are in the state beside the output.
+  private let keptChunks: Guarded<Int>
   private let kernels: KernelTable
   private let memoryLimit: UInt64
   private let threadCount: Int
@@ -80,6 +82,7 @@ package struct ModelCalibration: Sendable {
         )
       }
     }
+    keptChunks = Guarded(state?.chunkCount ?? 0)
     output = try OutputFile(options.output)
   }
 
@@ -159,6 +162,11 @@ package struct ModelCalibration: Sendable {
   }
 
   // MARK: Running
+
+  /// Chunks that a run with `--resume` need not read again, and all chunks.
+  package var kept: (chunkCount: Int, totalChunkCount: Int) {
+    (keptChunks.withLock { $0 }, opened?.text.chunkCount ?? 0)
+  }
 
   /// Chunks that are not done yet.
   private var chunksLeft: Range<Int> {
@@ -270,6 +278,7 @@ package struct ModelCalibration: Sendable {
           run: run, chunkCount: chunks.upperBound, groupChunkCount: budget.chunksPerGroup,
           inputs: collector.sortedInputs
         ).write(statePath)
+        _ = keptChunks.exchange(chunks.upperBound)
       }
     }
   }

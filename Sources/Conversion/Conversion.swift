@@ -179,7 +179,8 @@ package struct Conversion: Sendable {
       plan, weightsPerChunk: weightsPerChunk, gatheredWeightsPerChunk: gatheredWeightsPerChunk)
     let identity = try identity()
     let planned = plan.tensorByteCount
-    let readBack = Atomic<Int>(0)
+    // Headers are read back too, and no part of what is counted.
+    let readBack = Atomic<Int>(-Int(plan.totalByteCount - planned))
     let outputs: PartialOutputs
     do {
       outputs = try PartialOutputs(

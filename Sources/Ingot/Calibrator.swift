@@ -57,16 +57,24 @@ public struct Calibrator: Sendable {
     do {
       return try calibration.run(budget: budget, cancellation: cancellation, progress: progress)
     } catch is ForwardCancelled {
-      throw CalibrationInterrupted()
+      let kept = calibration.kept
+      throw CalibrationInterrupted(
+        keptChunkCount: kept.chunkCount, totalChunkCount: kept.totalChunkCount)
     }
   }
 }
 
 /// A calibration that was stopped by a signal.
 public struct CalibrationInterrupted: Error, Sendable, CustomStringConvertible {
+  /// Chunks whose sums are kept beside the output, and all chunks.
+  public var keptChunkCount: Int
+  public var totalChunkCount: Int
+
   public var description: String {
-    "interrupted; the groups of chunks that were done are kept beside the output: "
-      + "run the same command with --resume to go on"
+    keptChunkCount == 0
+      ? "interrupted before the first group of chunks was done; the same command starts again"
+      : "interrupted; \(keptChunkCount) of \(totalChunkCount) chunks are kept beside the output: "
+        + "the same command with --resume goes on"
   }
 }
 

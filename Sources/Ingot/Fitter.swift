@@ -298,10 +298,10 @@ public struct FitInterrupted: Error, Sendable, CustomStringConvertible {
   public var description: String {
     guard let measurementsFile else {
       return isWanted
-        ? "interrupted before the first measurements were complete: nothing is kept"
+        ? "interrupted before the first measurements were complete; the same command starts again"
         : "interrupted; with --measurements FILE, what was measured would have been kept"
     }
     return "interrupted; what was measured is in \(printable(measurementsFile)): "
-      + "run the same command to go on"
+      + "the same command goes on"
   }
 }

@@ -91,6 +91,19 @@ private func json(_ text: String) throws -> JSONValue {
   #expect(try bytes == PositionalFile.readAll(folder.file("whole"), limit: 1 << 20))
 }
 
+/// With all chunks in one group there is nothing to go on from, and that is what is said.
+@Test func interruptedInItsOnlyGroup() throws {
+  let folder = TemporaryFolder()
+  let path = folder.file("whole")
+  let arguments = [llama3, "-o", path, "--threads", "1"] + settings
+  // The output is opened before anything is computed.
+  let stopped = Command.run(
+    [Command.ingot, "calibrate"] + arguments, at: { !folder.list().isEmpty }
+  ) { kill($0, SIGINT) }
+  #expect(stopped.status == 130 && stopped.error.contains("starts again"), "\(stopped)")
+  #expect(!stopped.error.contains("--resume") && folder.list().isEmpty, "\(stopped)")
+}
+
 @Test func mergingAddsUp() throws {
   let folder = TemporaryFolder()
   let (first, both) = (folder.file("first"), folder.file("both"))

@@ -125,12 +125,14 @@ package struct JournalHead: Hashable, Sendable {
   }
 
   /// Reads the head of a journal that another process may be writing.
-  package static func read(_ file: PositionalFile) throws -> JournalHead {
+  package static func read(_ file: PositionalFile) throws
+    -> (head: JournalHead, recordsOffset: UInt64)
+  {
     try read(path: file.path, byteCount: file.byteCount) { offset, buffer in
       let count = Int(min(UInt64(buffer.count), file.byteCount - min(offset, file.byteCount)))
       try file.read(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
       return count
-    }.head
+    }
   }
 
   private static func read(path: String, byteCount: UInt64, _ read: Read) throws

@@ -100,7 +100,7 @@ struct OpenedJournal {
 extension JournalHead.Output {
   /// Where the output will lie.
   package func path(beside base: String) -> String {
-    path.hasPrefix("/") ? path : DirectoryListing.join(OutputFile.folder(of: base), path)
+    path.hasPrefix("/") ? path : PartialNames.neighbour(of: base, named: path)
   }
 }
 
@@ -118,7 +118,7 @@ extension PartialOutputs {
             : "an unfinished conversion in parts is there", advice: advice)
       }
       // A part that is just being begun looks at this one's journal in its turn.
-      guard let file = try? PositionalFile(path), let other = try? JournalHead.read(file) else {
+      guard let file = try? PositionalFile(path), let (other, _) = try? JournalHead.read(file) else {
         continue
       }
       if let difference = ConversionIdentity.difference(other.identity.run, head.identity.run) {

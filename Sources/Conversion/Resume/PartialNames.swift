@@ -26,7 +26,7 @@ package enum PartialNames {
     let names = (try? DirectoryListing.names(in: folder)) ?? []
     let found = names.compactMap { name -> (path: String, share: WorkShare?)? in
       guard name.hasPrefix(prefix), name.hasSuffix("journal") else { return nil }
-      let path = DirectoryListing.join(folder, name)
+      let path = neighbour(of: base, named: name)
       if name == prefix + "journal" { return (path, nil) }
       let middle = name.dropFirst(prefix.count).dropLast(".journal".count)
       guard middle.hasPrefix("part-") else { return nil }
@@ -49,8 +49,12 @@ package enum PartialNames {
   }
 
   private static func place(_ path: String, _ suffix: String) -> String {
-    DirectoryListing.join(
-      OutputFile.folder(of: path), ".\(OutputFile.name(of: path)).ingot\(suffix)")
+    neighbour(of: path, named: ".\(OutputFile.name(of: path)).ingot\(suffix)")
+  }
+
+  /// A name in the folder of `path`, written as that is.
+  static func neighbour(of path: String, named name: String) -> String {
+    path == OutputFile.name(of: path) ? name : DirectoryListing.join(OutputFile.folder(of: path), name)
   }
 }
 

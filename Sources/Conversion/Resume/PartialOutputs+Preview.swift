@@ -11,9 +11,8 @@ extension PartialOutputs {
     allowsNonFinite: Bool, version: String, share: WorkShare?
   ) throws(FormatError) -> String? {
     let path = PartialNames.journal(of: plan.journalBase, share: share)
-    guard let file = try? PositionalFile(path), let head = try? JournalHead.read(file) else {
-      return nil
-    }
+    guard let file = try? PositionalFile(path), let (head, recordsOffset) = try? JournalHead.read(file)
+    else { return nil }
     let identity = try ConversionIdentity(
       plan: plan, source: source, importance: importance, allowsNonFinite: allowsNonFinite,
       version: version, shareCount: share?.count ?? 1)
@@ -25,7 +24,7 @@ extension PartialOutputs {
     }
     var covered = plan.outputs.map { _ in CoveredRanges() }
     let step = UInt64(JournalRecord.byteCount)
-    var offset = (UInt64(head.bytes.count) + step - 1) / step * step
+    var offset = recordsOffset
     while offset + step <= file.byteCount {
       let count = min(step * 4096, (file.byteCount - offset) / step * step)
       let bytes = try file.read(at: offset, count: Int(count))

@@ -3,12 +3,18 @@ import Synchronization
 import Threads
 
 /// What of some outputs is there as journals say, found by reading it back.
-struct RecordedRanges {
+package struct RecordedRanges {
   /// A journal whose records are looked at.
-  struct Source: Sendable {
-    var file: LockedFile
-    var head: JournalHead
-    var recordsOffset: UInt64
+  package struct Source: Sendable {
+    package var file: LockedFile
+    package var head: JournalHead
+    package var recordsOffset: UInt64
+
+    package init(file: LockedFile, head: JournalHead, recordsOffset: UInt64) {
+      self.file = file
+      self.head = head
+      self.recordsOffset = recordsOffset
+    }
 
     var recordCount: Int {
       file.byteCount > recordsOffset
@@ -17,14 +23,14 @@ struct RecordedRanges {
   }
 
   /// Fills a buffer from a position of an output; returns how many bytes were there.
-  typealias ReadBack = @Sendable (UInt64, UnsafeMutableRawBufferPointer) throws -> Int
+  package typealias ReadBack = @Sendable (UInt64, UnsafeMutableRawBufferPointer) throws -> Int
 
   /// What is there, for each output.
-  var covered: [CoveredRanges]
+  package var covered: [CoveredRanges]
   /// What was recorded and is not there, for each journal.
-  var damagedByteCounts: [UInt64]
+  package var damagedByteCounts: [UInt64]
   /// Whether the journal says that its share is complete.
-  var isDone: [Bool]
+  package var isDone: [Bool]
 
   private init(outputCount: Int, journalCount: Int) {
     covered = Array(repeating: CoveredRanges(), count: outputCount)
@@ -42,7 +48,7 @@ struct RecordedRanges {
   ///   - threadCount: workers.
   ///   - cancellation: stops it.
   ///   - progress: gets numbers of bytes that are as they should be.
-  init(
+  package init(
     _ journals: [Source], outputs: [ReadBack?], threadCount: Int, cancellation: CancellationFlag,
     progress: (@Sendable (Int) -> Void)? = nil
   ) throws {

@@ -160,7 +160,7 @@ fileprivate func inputThatChangesIsNoticed(_ disturbance: Disturbance) throws {
       #expect(try PositionalFile.readAll(checkpoint.output, limit: 256 << 20) == whole)
     }
     for name in checkpoint.folder.list("out") {
-      #expect(name == "out.gguf" || name.hasSuffix(".partial"))
+      #expect(name == "out.gguf" || name.hasPrefix(".out.gguf.ingot."))
       unlink(checkpoint.folder.file("out/" + name))
     }
   }

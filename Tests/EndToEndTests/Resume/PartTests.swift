@@ -1,0 +1,166 @@
+import ByteIO
+import Conversion
+import GGUF
+import Ingot
+import StrictJSON
+import TestSupport
+import Testing
+import Threads
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+private let llama3 = Fixtures.path("models/llama3")
+
+private func ingot(_ arguments: [String]) -> CommandResult {
+  Command.run([Command.ingot] + arguments)
+}
+
+/// Bytes of every file of a folder by name.
+private func contents(_ folder: TemporaryFolder) throws -> [String: [UInt8]] {
+  var result: [String: [UInt8]] = [:]
+  for name in folder.list() {
+    result[name] = try PositionalFile.readAll(folder.file(name), limit: 64 << 20)
+  }
+  return result
+}
+
+private func arguments(_ folder: TemporaryFolder, split: Bool = false) -> [String] {
+  ["convert", llama3, "-o", folder.file("out.gguf"), "--progress", "none"]
+    + (split ? ["--split-max-size", "1M"] : [])
+}
+
+/// However many parts, and with all of them at once, the bytes are those of one machine.
+@Test(arguments: [1, 2, 4, 9], [false, true])
+func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
+  let reference = TemporaryFolder()
+  #expect(ingot(arguments(reference, split: isSplit)).status == 0)
+  let folder = TemporaryFolder()
+  let failed = Guarded<[String]>([])
+  WorkerThreads.run(count: count) { index in
+    let result = ingot(arguments(folder, split: isSplit) + ["--part", "\(index + 1)/\(count)"])
+    if result.status != 0 { failed.withLock { $0.append(result.error) } }
+  }
+  #expect(failed.withLock { $0 } == [])
+  #expect(!folder.list().contains { !$0.hasPrefix(".") }, "\(folder.list())")
+  let finished = ingot(["finish", folder.file("out.gguf"), "--json"])
+  #expect(finished.status == 0, "\(finished)")
+  #expect(try contents(folder) == contents(reference))
+  // Nothing is left to do, and that is no failure.
+  let again = ingot(["finish", folder.file("out.gguf")])
+  #expect(again.status == 0 && again.output.contains("nothing to finish"), "\(again)")
+}
+
+/// What is missing or damaged is named with the command that writes it.
+@Test func finishNamesWhatIsMissing() throws {
+  let reference = TemporaryFolder()
+  #expect(ingot(arguments(reference)).status == 0)
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  func part(_ number: Int) -> [String] { arguments(folder) + ["--part", "\(number)/3"] }
+  let nothing = ingot(["finish", out])
+  #expect(nothing.status == 65 && nothing.error.contains("--part"), "\(nothing)")
+
+  #expect(ingot(part(3)).status == 0)
+  // The second part is killed.
+  var converter = try Converter(checkpoint: llama3, output: out)
+  converter.start = .share(try #require(WorkShare("2/3")))
+  converter.command = [Command.ingot] + part(2)
+  converter.threadCount = 1
+  let flag = CancellationFlag()
+  let stopped = #expect(throws: ConversionCancelled.self) {
+    _ = try converter.run(cancellation: flag) { progress in
+      if progress.finishedByteCount > 300_000 { flag.cancel() }
+    }
+  }
+  #expect(stopped?.kept?.text.contains("part 2 of 3") == true)
+  let missing = ingot(["finish", out, "--json"])
+  #expect(missing.status == 1, "\(missing)")
+  let document = try JSONValue(parsing: Array(missing.output.utf8), file: "stdout")
+  let parts = try #require(document["parts"]?.array)
+  #expect(parts.map { $0["part"]?.int } == [1, 2])
+  #expect(parts.map { $0["state"]?.string } == ["notBegun", "stopped"])
+  let lines = missing.error.split(separator: "\n")
+  #expect(lines.count == 2 && lines[0].hasSuffix("--part 1/3"), "\(missing.error)")
+
+  // The commands that it names complete the set.
+  for part in parts {
+    let command = try #require(part["command"]?.array).compactMap(\.string)
+    let result = Command.run(command)
+    #expect(result.status == 0, "\(result)")
+  }
+  let partial = folder.file(".out.gguf.ingot.partial")
+  let descriptor = open(partial, O_RDWR)
+  var byte: UInt8 = 0
+  _ = pread(descriptor, &byte, 1, 3_000_000)
+  byte ^= 1
+  _ = pwrite(descriptor, &byte, 1, 3_000_000)
+  close(descriptor)
+  let damaged = ingot(["finish", out])
+  #expect(damaged.status == 1 && damaged.error.contains("part 3 of 3"), "\(damaged)")
+  #expect(damaged.error.contains("is damaged"), "\(damaged)")
+  #expect(ingot(part(3)).status == 0)
+  #expect(ingot(["finish", out]).status == 0)
+  #expect(try contents(folder) == contents(reference))
+}
+
+/// Parts of another conversion are refused, and so is what would replace them.
+@Test func partsOfDifferentConversionsAreRefused() throws {
+  let folder = TemporaryFolder()
+  let common = arguments(folder)
+  #expect(ingot(common + ["--part", "1/2"]).status == 0)
+  let before = try contents(folder)
+  let cases: [([String], Int32, String)] = [
+    (["--part", "2/2", "--type", "Q5_K_M"], 65, "recipe Q4_K_M"),
+    (["--part", "1/2", "--type", "Q5_K_M"], 65, "recipe Q4_K_M"),
+    (["--part", "2/3"], 65, "in 2 parts"),
+    ([], 73, "in parts"),
+    (["--resume"], 73, "in parts"),
+    (["--part", "3/2"], 64, "--part takes K/N"),
+  ]
+  for (options, status, text) in cases {
+    let result = ingot(common + options)
+    #expect(result.status == status && result.error.contains(text), "\(options): \(result)")
+    #expect(try contents(folder) == before, "\(options)")
+  }
+  #expect(ingot(["finish", folder.file("out.gguf"), "--discard"]).status == 0)
+  #expect(folder.list().isEmpty)
+}
+
+/// A finish that was killed between renames is finished by the next one.
+@Test func finishGoesOnBetweenRenames() throws {
+  let reference = TemporaryFolder()
+  #expect(ingot(arguments(reference, split: true)).status == 0)
+  let folder = TemporaryFolder()
+  for number in 1...2 {
+    #expect(ingot(arguments(folder, split: true) + ["--part", "\(number)/2"]).status == 0)
+  }
+  let name = "out-00005-of-00005.gguf"
+  #expect(rename(folder.file(".\(name).ingot.partial"), folder.file(name)) == 0)
+  let part = ingot(arguments(folder, split: true) + ["--part", "2/2"])
+  #expect(part.status == 0, "\(part)")
+  #expect(ingot(["finish", folder.file("out.gguf")]).status == 0)
+  #expect(try contents(folder) == contents(reference))
+}
+
+/// A part whose input is bad leaves nothing of its own, and the others' work alone.
+@Test func badPartLeavesTheOthers() throws {
+  let folder = TemporaryFolder()
+  folder.makeFolder("model")
+  for name in try DirectoryListing.names(in: llama3) {
+    var bytes = try Fixtures.bytes("models/llama3/" + name)
+    if name.hasSuffix(".safetensors") {
+      bytes.replaceSubrange(bytes.count - 2..., with: [0xC0, 0x7F])
+    }
+    folder.write("model/" + name, bytes)
+  }
+  let common = ["convert", folder.file("model"), "-o", folder.file("out.gguf")]
+  let results = (1...3).map { ingot(common + ["--part", "\($0)/3"]) }
+  #expect(results.filter { $0.status == 65 }.count == 1, "\(results)")
+  #expect(results.filter { $0.status == 0 }.count == 2, "\(results)")
+  #expect(folder.list().filter { $0.hasSuffix(".journal") }.count == 2)
+  #expect(folder.list().contains(".out.gguf.ingot.partial"))
+}

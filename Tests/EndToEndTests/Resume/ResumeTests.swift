@@ -1,0 +1,324 @@
+import ByteIO
+import Conversion
+import GGUF
+import Ingot
+import StrictJSON
+import Synchronization
+import TestSupport
+import Testing
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+private let llama3 = Fixtures.path("models/llama3")
+
+/// What is converted, to several outputs in some cases.
+private enum Work: CaseIterable {
+  case whole, split, experts, projector
+
+  /// The checkpoint, and what has to live as long as it is used.
+  func input() throws -> (path: String, owner: RandomCheckpoint?) {
+    let model: String
+    switch self {
+    case .whole, .split: return (llama3, nil)
+    case .experts: model = "mixtral"
+    case .projector: model = "llama4-16-experts"
+    }
+    let owner = try RandomCheckpoint(model)
+    return (owner.path, owner)
+  }
+
+  /// - Parameters:
+  ///   - folder: of the outputs.
+  ///   - input: path of the checkpoint.
+  func converter(in folder: String, from input: String = llama3) throws -> Converter {
+    var recipe = Recipe()
+    recipe.type = self == .whole || self == .split ? "Q4_K_M" : "Q8_0"
+    if self == .split { recipe.splitByteCount = 1_000_000 }
+    if self == .experts { recipe.expertStorage = .split }
+    return try Converter(
+      checkpoint: input, output: folder + "/out.gguf",
+      projector: self == .projector ? ProjectorOutput(path: folder + "/tower.gguf") : nil,
+      recipe: recipe)
+  }
+}
+
+/// Bytes of every file of a folder by name.
+private func contents(_ folder: TemporaryFolder) throws -> [String: [UInt8]] {
+  var result: [String: [UInt8]] = [:]
+  for name in folder.list() {
+    result[name] = try PositionalFile.readAll(folder.file(name), limit: 64 << 20)
+  }
+  return result
+}
+
+/// Runs until so many bytes are done.
+private func run(_ converter: Converter, until byteCount: UInt64) throws -> ConversionSummary {
+  let flag = CancellationFlag()
+  return try converter.run(cancellation: flag) { progress in
+    if progress.finishedByteCount >= byteCount { flag.cancel() }
+  }
+}
+
+/// Stopped at any point, as often as one likes, a conversion ends with the same bytes; with other
+/// threads and other chunks, too.
+@Test(arguments: Work.allCases)
+fileprivate func resumedConversionsHaveTheSameBytes(_ work: Work) throws {
+  let reference = TemporaryFolder()
+  let input = try work.input()
+  let summary = try work.converter(in: reference.path, from: input.path).run()
+  #expect(summary.resumedByteCount == 0)
+  let expected = try contents(reference)
+  let total = summary.byteCount
+  let folder = TemporaryFolder()
+  for stops in [[1], [50], [99], [20, 40, 60, 80], [5, 5, 5]] {
+    var previous: UInt64 = 0
+    for (index, stop) in stops.enumerated() {
+      var converter = try work.converter(in: folder.path, from: input.path)
+      converter.start = .resume
+      converter.threadCount = 1 + index % 3
+      converter.weightsPerChunk = 4096 << (index % 3)
+      let error = #expect(throws: ConversionCancelled.self) {
+        _ = try run(converter, until: total / 100 * UInt64(stop))
+      }
+      let kept = try #require(error?.kept)
+      // Not known where it was stopped while it was reading back.
+      if let finished = kept.finished {
+        #expect(finished.byteCount >= previous)
+        previous = finished.byteCount
+      }
+      #expect(folder.list().allSatisfy { $0.contains(".ingot.") }, "\(folder.list())")
+    }
+    var converter = try work.converter(in: folder.path, from: input.path)
+    converter.start = .resume
+    let notes = Guarded<[String]>([])
+    let done = try converter.run(note: { text in notes.withLock { $0.append(text) } })
+    #expect(done.resumedByteCount == previous)
+    #expect(notes.withLock { $0 }.contains { $0.hasPrefix("going on after") })
+    #expect(try contents(folder) == expected, "\(stops)")
+    for name in folder.list() { unlink(folder.file(name)) }
+  }
+}
+
+/// Without `--resume`, what was left is replaced; without anything left, `--resume` begins.
+@Test func beginsAnewWhenAsked() throws {
+  let folder = TemporaryFolder()
+  #expect(throws: ConversionCancelled.self) {
+    try run(Work.whole.converter(in: folder.path), until: 1_000_000)
+  }
+  let left = folder.list()
+  #expect(left == [".out.gguf.ingot.journal", ".out.gguf.ingot.partial"])
+  let again = Command.ingot("convert", llama3, "-o", folder.file("out.gguf"), "--json")
+  #expect(again.status == 0 && again.error.contains("--resume would have"), "\(again.error)")
+  #expect(again.output.contains("\"resumedBytes\": 0"))
+  #expect(folder.list() == ["out.gguf"])
+  let resumed = Command.ingot("convert", llama3, "-o", folder.file("out.gguf"), "--resume")
+  #expect(resumed.status == 0 && resumed.error.contains("nothing to resume"), "\(resumed.error)")
+  #expect(folder.list() == ["out.gguf"])
+}
+
+/// Damage and loss of what was left cost time, not bytes.
+@Test func damageIsRepaired() throws {
+  let reference = TemporaryFolder()
+  _ = try Work.split.converter(in: reference.path).run()
+  let expected = try contents(reference)
+  let first = ".out-00001-of-00005.gguf.ingot.partial"
+  let journal = ".out.gguf.ingot.journal"
+  let damages: [(String, (TemporaryFolder) -> Void)] = [
+    ("a byte of an output", { flip($0.file(first), at: 700_000) }),
+    ("a cut output", { truncate($0.file(first), 600_000) }),
+    ("a grown output", { truncate($0.file(first), 60_000_000) }),
+    ("an empty output", { truncate($0.file(first), 0) }),
+    ("no output", { unlink($0.file(first)) }),
+    ("no journal", { unlink($0.file(journal)) }),
+    ("an empty journal", { truncate($0.file(journal), 0) }),
+    ("a cut head", { truncate($0.file(journal), 300) }),
+    ("a damaged head", { flip($0.file(journal), at: 100) }),
+    ("a damaged record", { flip($0.file(journal), at: 1700) }),
+    ("a torn record", { truncate($0.file(journal), 2001) }),
+    ("another file's journal", { $0.write(journal, "no journal") }),
+  ]
+  for (name, damage) in damages {
+    let folder = TemporaryFolder()
+    #expect(throws: ConversionCancelled.self) {
+      var converter = try Work.split.converter(in: folder.path)
+      converter.weightsPerChunk = 8192
+      _ = try run(converter, until: 2_500_000)
+    }
+    #expect(folder.list().contains(first) && folder.list().contains(journal))
+    damage(folder)
+    var converter = try Work.split.converter(in: folder.path)
+    converter.start = .resume
+    _ = try converter.run()
+    #expect(try contents(folder) == expected, "\(name)")
+  }
+}
+
+private func flip(_ path: String, at offset: Int) {
+  let descriptor = open(path, O_RDWR)
+  var byte: UInt8 = 0
+  _ = pread(descriptor, &byte, 1, off_t(offset))
+  byte ^= 0x5A
+  _ = pwrite(descriptor, &byte, 1, off_t(offset))
+  close(descriptor)
+}
+
+/// Killed between the renames of a set, it has no first part, and the rest gets its names later.
+@Test(arguments: 0...5)
+func killedBetweenRenames(_ renamed: Int) throws {
+  let reference = TemporaryFolder()
+  _ = try Work.split.converter(in: reference.path).run()
+  let expected = try contents(reference)
+  let folder = TemporaryFolder()
+  let flag = CancellationFlag()
+  let converter = try Work.split.converter(in: folder.path)
+  // Everything is there when it is stopped.
+  let total = converter.plan.tensorByteCount
+  let error = #expect(throws: ConversionCancelled.self) {
+    _ = try converter.run(cancellation: flag) { progress in
+      if progress.finishedByteCount == total { flag.cancel() }
+    }
+  }
+  #expect(error?.kept?.finished?.byteCount == total)
+  for number in (0..<5).reversed().prefix(renamed) {
+    let name = "out-0000\(number + 1)-of-00005.gguf"
+    #expect(rename(folder.file(".\(name).ingot.partial"), folder.file(name)) == 0)
+  }
+  var again = try Work.split.converter(in: folder.path)
+  again.start = .resume
+  #expect(try again.run().resumedByteCount == total)
+  #expect(try contents(folder) == expected)
+}
+
+/// A file of an older conversion that has an output's name is not taken for a part of this one.
+@Test func olderFilesAreReplaced() throws {
+  let folder = TemporaryFolder()
+  var recipe = Recipe()
+  recipe.splitByteCount = 1_000_000
+  recipe.modelName = "older"
+  _ = try Converter(
+    checkpoint: Fixtures.path("models/llama3"), output: folder.file("out.gguf"), recipe: recipe
+  ).run()
+  #expect(throws: ConversionCancelled.self) {
+    try run(Work.split.converter(in: folder.path), until: 1_000_000)
+  }
+  unlink(folder.file(".out-00002-of-00005.gguf.ingot.partial"))
+  var converter = try Work.split.converter(in: folder.path)
+  converter.start = .resume
+  _ = try converter.run()
+  let reference = TemporaryFolder()
+  _ = try Work.split.converter(in: reference.path).run()
+  #expect(try contents(folder) == contents(reference))
+}
+
+/// Another input, other options and another date are refused by their name.
+@Test func otherConversionsAreRefused() throws {
+  let folder = TemporaryFolder()
+  let model = folder.file("model")
+  mkdir(model, 0o755)
+  for name in try DirectoryListing.names(in: llama3) {
+    folder.write("model/" + name, try Fixtures.bytes("models/llama3/" + name))
+  }
+  let out = folder.file("out.gguf")
+  let arguments = [Command.ingot, "convert", model, "-o", out, "--progress", "none"]
+  #expect(throws: ConversionCancelled.self) {
+    _ = try run(Converter(checkpoint: model, output: out), until: 1_000_000)
+  }
+  let left = try contents(folder).filter { $0.key.hasPrefix(".") }
+  let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
+  let cases: [([String], String)] = [
+    (["--type", "Q3_K_M"], "recipe Q4_K_M"),
+    (["--output-tensor-type", "Q8_0"], "types "),
+    (["--imatrix", imatrix], "importance none"),
+    (["--model-name", "x"], "metadata and tokenizer"),
+    (["--allow-nonfinite"], "weights that are not finite"),
+    (["--part", "1/2"], "without --part"),
+  ]
+  for (options, text) in cases {
+    let result = Command.run(arguments + ["--resume"] + options)
+    #expect(result.status == (options[0] == "--part" ? 73 : 65), "\(options): \(result)")
+    #expect(result.error.contains(text), "\(options): \(result.error)")
+    #expect(try contents(folder).filter { $0.key.hasPrefix(".") } == left, "\(options)")
+  }
+  let weights = model + "/model.safetensors"
+  var times = [timespec(tv_sec: 1_000_000_000, tv_nsec: 0), timespec(tv_sec: 1_000_000_000, tv_nsec: 0)]
+  utimensat(AT_FDCWD, weights, &times, 0)
+  let touched = Command.run(arguments + ["--resume"])
+  #expect(touched.status == 65 && touched.error.contains("input was changed"), "\(touched.error)")
+  // Trained on: other weights behind the same header, nothing else.
+  let byteCount = try PositionalFile(weights).byteCount
+  for offset in stride(from: 100_000, to: Int(byteCount), by: 1000) { flip(weights, at: offset) }
+  let trained = Command.run(arguments + ["--resume"])
+  #expect(trained.status == 65 && trained.error.contains("samples"), "\(trained.error)")
+  #expect(try contents(folder).filter { $0.key.hasPrefix(".") } == left)
+  // It says so before, too.
+  let plan = Command.run(arguments + ["--dry-run"])
+  #expect(plan.status == 0 && plan.error.contains("is unfinished"), "\(plan.error)")
+  #expect(Command.ingot("finish", out, "--discard").status == 0)
+  #expect(folder.list() == ["model"])
+}
+
+/// Two conversions to one output: the second one is refused, the first one is left alone.
+@Test func secondConversionIsRefused() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  let journal = folder.file(".out.gguf.ingot.journal")
+  let held = try LockedFile(journal, creating: true, lock: .exclusive, output: out)
+  for options in [[], ["--resume"]] {
+    let result = Command.run([Command.ingot, "convert", llama3, "-o", out] + options)
+    #expect(result.status == 73 && result.error.contains("another process"), "\(result)")
+    #expect(folder.list() == [".out.gguf.ingot.journal"])
+  }
+  #expect(Command.ingot("finish", out).status == 73)
+  #expect(Command.ingot("finish", out, "--discard").status == 73)
+  held?.close()
+  #expect(Command.ingot("convert", llama3, "-o", out).status == 0)
+  #expect(folder.list() == ["out.gguf"])
+}
+
+/// An input that turns out bad takes what was made from it along.
+@Test func badInputLeavesNothing() throws {
+  let folder = TemporaryFolder()
+  let model = folder.file("model")
+  mkdir(model, 0o755)
+  for name in try DirectoryListing.names(in: llama3) {
+    var bytes = try Fixtures.bytes("models/llama3/" + name)
+    // The last weight becomes NaN.
+    if name.hasSuffix(".safetensors") { bytes.replaceSubrange(bytes.count - 2..., with: [0xC0, 0x7F]) }
+    folder.write("model/" + name, bytes)
+  }
+  let out = folder.file("out.gguf")
+  #expect(throws: ConversionCancelled.self) {
+    _ = try run(Converter(checkpoint: model, output: out), until: 1_000)
+  }
+  #expect(folder.list().count == 3)
+  let result = Command.ingot("convert", model, "-o", out, "--resume")
+  #expect(result.status == 65 && result.error.contains("nan"), "\(result)")
+  #expect(folder.list() == ["model"])
+}
+
+/// A full disk keeps what was written; the same command with `--resume` goes on.
+@Test func writeErrorKeepsWhatIsDone() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  #expect(throws: ConversionCancelled.self) {
+    try run(Work.whole.converter(in: folder.path), until: 1_000_000)
+  }
+  // A folder in the output's place stands against the rename, and is seen when that comes.
+  let flag = Atomic(false)
+  var converter = try Work.whole.converter(in: folder.path)
+  converter.start = .resume
+  let error = #expect(throws: OutputError.self) {
+    _ = try converter.run { _ in
+      if flag.exchange(true, ordering: .relaxed) == false { mkdir(out, 0o755) }
+    }
+  }
+  #expect(error?.step == .rename && error?.advice?.contains("--resume") == true, "\(error as Any)")
+  #expect(folder.list().count == 3)
+  rmdir(out)
+  #expect(try converter.run().resumedByteCount == converter.plan.tensorByteCount)
+  #expect(folder.list() == ["out.gguf"])
+}
