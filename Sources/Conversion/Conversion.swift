@@ -166,14 +166,14 @@ package struct Conversion: Sendable {
   /// its bytes.
   ///
   /// - Parameters:
-  ///   - note: gets remarks on what an earlier run left.
   ///   - progress: gets what is done, from any thread.
+  ///   - note: gets remarks on what an earlier run left.
   /// - Throws: `FormatError` about the input, after which nothing is left; `OutputError` or
   ///   `ConversionCancelled`, after which what was done is kept for the next run. An old file of an
   ///   output's name is as it was.
   @discardableResult
   package func run(
-    note: (String) -> Void = { _ in }, progress: (@Sendable (ConversionProgress) -> Void)? = nil
+    progress: (@Sendable (ConversionProgress) -> Void)? = nil, note: (String) -> Void = { _ in }
   ) throws -> ConversionOutcome {
     let schedule = ChunkSchedule(
       plan, weightsPerChunk: weightsPerChunk, gatheredWeightsPerChunk: gatheredWeightsPerChunk)

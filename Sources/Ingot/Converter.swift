@@ -69,14 +69,14 @@ public struct Converter: Sendable {
   ///
   /// - Parameters:
   ///   - cancellation: stops it.
-  ///   - note: gets remarks on what an earlier run left.
   ///   - progress: gets what is done, from any thread.
+  ///   - note: gets remarks on what an earlier run left.
   /// - Throws: `FormatError` about the input's contents, `UsageError` when the memory limit is too
   ///   small; `OutputError` or `ConversionCancelled`, after which a run with `start` at `.resume`
   ///   goes on. No output is left under its final name then.
   public func run(
-    cancellation: CancellationFlag = CancellationFlag(), note: (String) -> Void = { _ in },
-    progress: (@Sendable (ConversionProgress) -> Void)? = nil
+    cancellation: CancellationFlag = CancellationFlag(),
+    progress: (@Sendable (ConversionProgress) -> Void)? = nil, note: (String) -> Void = { _ in }
   ) throws -> ConversionSummary {
     let start = ContinuousClock.now
     try checkDiskSpace()
@@ -97,7 +97,7 @@ public struct Converter: Sendable {
       cancellation: cancellation, version: ingotVersion)
     conversion.start = self.start.state
     conversion.command = command
-    let outcome = try conversion.run(note: note, progress: progress)
+    let outcome = try conversion.run(progress: progress, note: note)
     return ConversionSummary(
       plan: plan, outcome: outcome, share: self.start.share, elapsed: ContinuousClock.now - start)
   }

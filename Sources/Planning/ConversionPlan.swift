@@ -97,6 +97,13 @@ public struct ConversionPlan: Sendable {
     /// The file's bytes from its start to its first tensor.
     public var header: [UInt8]
     public var byteCount: UInt64
+
+    package init(path: String, kind: Kind = .model, header: [UInt8], byteCount: UInt64) {
+      self.path = path
+      self.kind = kind
+      self.header = header
+      self.byteCount = byteCount
+    }
   }
 
   public var outputs: [Output]

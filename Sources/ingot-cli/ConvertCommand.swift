@@ -230,7 +230,8 @@ struct ConvertCommand: ParsableCommand {
     let line = ProgressLine(progress)
     // Before an error is printed too, which would else stand behind the progress.
     defer { line.finish() }
-    return try converter.run(cancellation: interruption, note: Terminal.note) { line.update($0) }
+    return try converter.run(
+      cancellation: interruption, progress: { line.update($0) }, note: Terminal.note)
   }
 
   private var start: ConversionStart {

@@ -153,7 +153,7 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   for name in try DirectoryListing.names(in: llama3) {
     var bytes = try Fixtures.bytes("models/llama3/" + name)
     if name.hasSuffix(".safetensors") {
-      bytes.replaceSubrange(bytes.count - 2..., with: [0xC0, 0x7F])
+      bytes.replaceSubrange((bytes.count - 2)..., with: [0xC0, 0x7F])
     }
     folder.write("model/" + name, bytes)
   }

@@ -287,7 +287,7 @@ func killedBetweenRenames(_ renamed: Int) throws {
   for name in try DirectoryListing.names(in: llama3) {
     var bytes = try Fixtures.bytes("models/llama3/" + name)
     // The last weight becomes NaN.
-    if name.hasSuffix(".safetensors") { bytes.replaceSubrange(bytes.count - 2..., with: [0xC0, 0x7F]) }
+    if name.hasSuffix(".safetensors") { bytes.replaceSubrange((bytes.count - 2)..., with: [0xC0, 0x7F]) }
     folder.write("model/" + name, bytes)
   }
   let out = folder.file("out.gguf")
