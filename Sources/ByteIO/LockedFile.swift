@@ -25,14 +25,13 @@ package final class LockedFile: Sendable {
   private let file: WritableFile
   private let isOpen = Guarded(true)
 
-  /// Opens a file, and locks it.
+  /// Opens a file, and locks it; `nil` when there is none and none is to be made.
   ///
   /// - Parameters:
   ///   - path: where it lies.
   ///   - creating: makes an empty one where none is.
   ///   - lock: how much of it this process wants for itself.
   ///   - output: what the user knows it by, for errors.
-  /// - Returns: `nil` when there is none and none is to be made.
   /// - Throws: `OutputError`, also when another process has it locked.
   package init?(_ path: String, creating: Bool, lock: Lock, output: String) throws(OutputError) {
     self.path = path

@@ -168,6 +168,7 @@ package struct Conversion: Sendable {
   /// - Parameters:
   ///   - progress: gets what is done, from any thread.
   ///   - note: gets remarks on what an earlier run left.
+  /// - Returns: how much of it an earlier run had done.
   /// - Throws: `FormatError` about the input, after which nothing is left; `OutputError` or
   ///   `ConversionCancelled`, after which what was done is kept for the next run. An old file of an
   ///   output's name is as it was.
@@ -185,8 +186,8 @@ package struct Conversion: Sendable {
     do {
       outputs = try PartialOutputs(
         plan, identity: identity, start: start, command: command, threadCount: threadCount,
-        cancellation: cancellation, note: note)
-      { byteCount in
+        cancellation: cancellation, note: note
+      ) { byteCount in
         let done = readBack.wrappingAdd(byteCount, ordering: .relaxed).newValue
         progress?(
           ConversionProgress(

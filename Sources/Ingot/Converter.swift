@@ -71,6 +71,7 @@ public struct Converter: Sendable {
   ///   - cancellation: stops it.
   ///   - progress: gets what is done, from any thread.
   ///   - note: gets remarks on what an earlier run left.
+  /// - Returns: what was done.
   /// - Throws: `FormatError` about the input's contents, `UsageError` when the memory limit is too
   ///   small; `OutputError` or `ConversionCancelled`, after which a run with `start` at `.resume`
   ///   goes on. No output is left under its final name then.

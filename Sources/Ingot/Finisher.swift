@@ -62,7 +62,8 @@ public struct Finisher: Sendable {
     let folder = OutputFile.folder(of: output)
     return ((try? DirectoryListing.names(in: folder)) ?? []).compactMap { name in
       let split = SplitName(path: DirectoryListing.join(folder, name))
-      guard let split, split.part == 0, OutputFile.isSamePlace(split.prefix, prefix)
+      guard let split, split.part == 0,
+        OutputFile.isSamePlace(split.prefix, prefix)
           || OutputFile.name(of: split.prefix) == OutputFile.name(of: prefix)
       else { return nil }
       return split.path

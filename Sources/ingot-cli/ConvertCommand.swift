@@ -165,13 +165,14 @@ struct ConvertCommand: ParsableCommand {
 
   @Flag(
     help: ArgumentHelp(
-      "Go on from where the same command was interrupted; without an unfinished conversion, begin."))
+      "Go on from where the same command was interrupted; without an unfinished conversion, begin.")
+  )
   var resume = false
 
   @Option(
     help: ArgumentHelp(
-      "Write the K-th of N shares, on a file system that all machines share; what was begun of it is "
-        + "gone on with. 'ingot finish OUT.gguf' completes all.", valueName: "k/n"))
+      "Write the K-th of N shares, on a file system that all machines share, or go on with it. 'ingot finish OUT.gguf' completes all.",
+      valueName: "k/n"))
   var part: String?
 
   @Flag(help: "Print the plan and write nothing.")

@@ -112,7 +112,8 @@ package struct ConversionIdentity: Hashable, Sendable {
     guard let pair = zip(known, wanted).first(where: { $0 != $1 }) else {
       return "it had \(known.count) inputs and outputs, this one has \(wanted.count)"
     }
-    return "it had '\(printable(pair.0, limit: 200))', this one has '\(printable(pair.1, limit: 200))'"
+    return "it had '\(printable(pair.0, limit: 200))', this one has "
+      + "'\(printable(pair.1, limit: 200))'"
   }
 }
 

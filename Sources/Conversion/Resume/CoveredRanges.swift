@@ -18,7 +18,8 @@ package struct CoveredRanges: Hashable, Sendable {
     var merged = range
     while end < ranges.count, ranges[end].lowerBound <= range.upperBound {
       merged =
-        min(merged.lowerBound, ranges[end].lowerBound)..<max(
+        min(
+          merged.lowerBound, ranges[end].lowerBound)..<max(
           merged.upperBound, ranges[end].upperBound)
       end += 1
     }

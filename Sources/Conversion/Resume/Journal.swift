@@ -242,7 +242,7 @@ package struct JournalRecord: Hashable, Sendable {
     bytes.append(littleEndian: output)
     bytes.append(littleEndian: check(seed))
     bytes.append(littleEndian: range.lowerBound)
-    bytes.append(littleEndian: UInt64(range.count))
+    bytes.append(littleEndian: range.upperBound - range.lowerBound)
     bytes.append(littleEndian: hash)
   }
 

@@ -118,7 +118,8 @@ extension PartialOutputs {
             : "an unfinished conversion in parts is there", advice: advice)
       }
       // A part that is just being begun looks at this one's journal in its turn.
-      guard let file = try? PositionalFile(path), let (other, _) = try? JournalHead.read(file) else {
+      guard let file = try? PositionalFile(path), let (other, _) = try? JournalHead.read(file)
+      else {
         continue
       }
       if let difference = ConversionIdentity.difference(other.identity.run, head.identity.run) {

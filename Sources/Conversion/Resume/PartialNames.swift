@@ -54,7 +54,8 @@ package enum PartialNames {
 
   /// A name in the folder of `path`, written as that is.
   static func neighbour(of path: String, named name: String) -> String {
-    path == OutputFile.name(of: path) ? name : DirectoryListing.join(OutputFile.folder(of: path), name)
+    path == OutputFile.name(of: path)
+      ? name : DirectoryListing.join(OutputFile.folder(of: path), name)
   }
 }
 

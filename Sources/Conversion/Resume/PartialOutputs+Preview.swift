@@ -11,7 +11,8 @@ extension PartialOutputs {
     allowsNonFinite: Bool, version: String, share: WorkShare?
   ) throws(FormatError) -> String? {
     let path = PartialNames.journal(of: plan.journalBase, share: share)
-    guard let file = try? PositionalFile(path), let (head, recordsOffset) = try? JournalHead.read(file)
+    guard let file = try? PositionalFile(path),
+      let (head, recordsOffset) = try? JournalHead.read(file)
     else { return nil }
     let identity = try ConversionIdentity(
       plan: plan, source: source, importance: importance, allowsNonFinite: allowsNonFinite,

@@ -48,6 +48,7 @@ package struct RecordedRanges {
   ///   - threadCount: workers.
   ///   - cancellation: stops it.
   ///   - progress: gets numbers of bytes that are as they should be.
+  /// - Throws: `OutputError` when a journal cannot be read, `ConversionCancelled`.
   package init(
     _ journals: [Source], outputs: [ReadBack?], threadCount: Int, cancellation: CancellationFlag,
     progress: (@Sendable (Int) -> Void)? = nil

@@ -22,10 +22,9 @@ package struct Sealing: Sendable {
     return bases
   }
 
-  /// Opens what is unfinished of an output.
+  /// Opens what is unfinished of an output; `nil` when there is nothing.
   ///
   /// - Parameter path: of the output, as `convert` got it.
-  /// - Returns: `nil` when there is nothing unfinished.
   /// - Throws: `FormatError` when journals do not belong together, `OutputError` when a part is
   ///   still being written.
   package init?(_ path: String) throws {

@@ -82,7 +82,8 @@ package struct ShareRanges: Hashable, Sendable {
       }
       let after = before + cost(tensor)
       while cuts.count < count {
-        let wanted = total / UInt64(count) * UInt64(cuts.count)
+        let wanted =
+          total / UInt64(count) * UInt64(cuts.count)
           + total % UInt64(count) * UInt64(cuts.count) / UInt64(count)
         guard wanted < after else { break }
         let product = UInt64(tensor.byteCount).multipliedFullWidth(by: wanted - before)

@@ -245,7 +245,7 @@ private func journal() throws -> [UInt8] {
   #expect(sizes.reduce(0, +) == JournalHead.prefixByteCount)
   let members = try MarkdownTable(
     page: "journal.md", columns: ["member", "value"], after: "### Members of the head"
-  ).rows.compactMap { $0["member"] }
+  ).rows.compactMap { $0["member"]?.replacing("`", with: "") }
   let text = String(decoding: head.bytes.dropFirst(24), as: UTF8.self)
   for member in members { #expect(!text.ranges(of: "\"\(member)\": ").isEmpty, "\(member)") }
   #expect(members.count == 7)

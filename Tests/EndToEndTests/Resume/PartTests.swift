@@ -138,7 +138,7 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   for number in 1...2 {
     #expect(ingot(arguments(folder, split: true) + ["--part", "\(number)/2"]).status == 0)
   }
-  let name = "out-00005-of-00005.gguf"
+  let name = try #require(reference.list().last)
   #expect(rename(folder.file(".\(name).ingot.partial"), folder.file(name)) == 0)
   let part = ingot(arguments(folder, split: true) + ["--part", "2/2"])
   #expect(part.status == 0, "\(part)")
@@ -152,7 +152,7 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   folder.makeFolder("model")
   for name in try DirectoryListing.names(in: llama3) {
     var bytes = try Fixtures.bytes("models/llama3/" + name)
-    if name.hasSuffix(".safetensors") {
+    if name.hasSuffix("2.safetensors") {
       bytes.replaceSubrange((bytes.count - 2)..., with: [0xC0, 0x7F])
     }
     folder.write("model/" + name, bytes)

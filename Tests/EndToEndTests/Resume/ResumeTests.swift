@@ -31,9 +31,7 @@ private enum Work: CaseIterable {
     return (owner.path, owner)
   }
 
-  /// - Parameters:
-  ///   - folder: of the outputs.
-  ///   - input: path of the checkpoint.
+  /// A conversion of `input` to outputs in `folder`.
   func converter(in folder: String, from input: String = llama3) throws -> Converter {
     var recipe = Recipe()
     recipe.type = self == .whole || self == .split ? "Q4_K_M" : "Q8_0"
@@ -49,7 +47,7 @@ private enum Work: CaseIterable {
 /// Bytes of every file of a folder by name.
 private func contents(_ folder: TemporaryFolder) throws -> [String: [UInt8]] {
   var result: [String: [UInt8]] = [:]
-  for name in folder.list() {
+  for name in folder.list() where !DirectoryListing.isFolder(folder.file(name)) {
     result[name] = try PositionalFile.readAll(folder.file(name), limit: 64 << 20)
   }
   return result
@@ -69,10 +67,10 @@ private func run(_ converter: Converter, until byteCount: UInt64) throws -> Conv
 fileprivate func resumedConversionsHaveTheSameBytes(_ work: Work) throws {
   let reference = TemporaryFolder()
   let input = try work.input()
-  let summary = try work.converter(in: reference.path, from: input.path).run()
-  #expect(summary.resumedByteCount == 0)
+  let whole = try work.converter(in: reference.path, from: input.path)
+  #expect(try whole.run().resumedByteCount == 0)
   let expected = try contents(reference)
-  let total = summary.byteCount
+  let total = whole.plan.tensorByteCount
   let folder = TemporaryFolder()
   for stops in [[1], [50], [99], [20, 40, 60, 80], [5, 5, 5]] {
     var previous: UInt64 = 0
@@ -125,7 +123,7 @@ fileprivate func resumedConversionsHaveTheSameBytes(_ work: Work) throws {
   let reference = TemporaryFolder()
   _ = try Work.split.converter(in: reference.path).run()
   let expected = try contents(reference)
-  let first = ".out-00001-of-00005.gguf.ingot.partial"
+  let first = "." + (try #require(expected.keys.min())) + ".ingot.partial"
   let journal = ".out.gguf.ingot.journal"
   let damages: [(String, (TemporaryFolder) -> Void)] = [
     ("a byte of an output", { flip($0.file(first), at: 700_000) }),
@@ -167,7 +165,7 @@ private func flip(_ path: String, at offset: Int) {
 }
 
 /// Killed between the renames of a set, it has no first part, and the rest gets its names later.
-@Test(arguments: 0...5)
+@Test(arguments: 0...4)
 func killedBetweenRenames(_ renamed: Int) throws {
   let reference = TemporaryFolder()
   _ = try Work.split.converter(in: reference.path).run()
@@ -183,8 +181,8 @@ func killedBetweenRenames(_ renamed: Int) throws {
     }
   }
   #expect(error?.kept?.finished?.byteCount == total)
-  for number in (0..<5).reversed().prefix(renamed) {
-    let name = "out-0000\(number + 1)-of-00005.gguf"
+  #expect(expected.count == 4)
+  for name in expected.keys.sorted().reversed().prefix(renamed) {
     #expect(rename(folder.file(".\(name).ingot.partial"), folder.file(name)) == 0)
   }
   var again = try Work.split.converter(in: folder.path)
@@ -205,7 +203,7 @@ func killedBetweenRenames(_ renamed: Int) throws {
   #expect(throws: ConversionCancelled.self) {
     try run(Work.split.converter(in: folder.path), until: 1_000_000)
   }
-  unlink(folder.file(".out-00002-of-00005.gguf.ingot.partial"))
+  unlink(folder.file(".out-00002-of-00004.gguf.ingot.partial"))
   var converter = try Work.split.converter(in: folder.path)
   converter.start = .resume
   _ = try converter.run()
@@ -243,8 +241,8 @@ func killedBetweenRenames(_ renamed: Int) throws {
     #expect(result.error.contains(text), "\(options): \(result.error)")
     #expect(try contents(folder).filter { $0.key.hasPrefix(".") } == left, "\(options)")
   }
-  let weights = model + "/model.safetensors"
-  var times = [timespec(tv_sec: 1_000_000_000, tv_nsec: 0), timespec(tv_sec: 1_000_000_000, tv_nsec: 0)]
+  let weights = model + "/model-00002-of-00002.safetensors"
+  var times = Array(repeating: timespec(tv_sec: 1_000_000_000, tv_nsec: 0), count: 2)
   utimensat(AT_FDCWD, weights, &times, 0)
   let touched = Command.run(arguments + ["--resume"])
   #expect(touched.status == 65 && touched.error.contains("input was changed"), "\(touched.error)")
@@ -287,7 +285,9 @@ func killedBetweenRenames(_ renamed: Int) throws {
   for name in try DirectoryListing.names(in: llama3) {
     var bytes = try Fixtures.bytes("models/llama3/" + name)
     // The last weight becomes NaN.
-    if name.hasSuffix(".safetensors") { bytes.replaceSubrange((bytes.count - 2)..., with: [0xC0, 0x7F]) }
+    if name.hasSuffix("2.safetensors") {
+      bytes.replaceSubrange((bytes.count - 2)..., with: [0xC0, 0x7F])
+    }
     folder.write("model/" + name, bytes)
   }
   let out = folder.file("out.gguf")
