@@ -2,6 +2,7 @@
 # Runs the scripts of formats/many-machines.md on a real Slurm: controller, daemon and munge on this
 # machine, in a temporary folder, as root. One task of four is killed on the way and queued again.
 set -euo pipefail
+[ "$(id -u)" = 0 ] || exec sudo -E "$0" "$@"
 cd "$(dirname "$0")/../.."
 root=$PWD
 ingot=${INGOT:-$root/.build/release/ingot}
