@@ -5,7 +5,8 @@ import ReferenceModel
 
 /// What the types of an archive are chosen by.
 public struct FitOptions: Sendable {
-  public var target: FitTarget
+  /// `nil` where no size is meant, but the curve of all sizes.
+  public var target: FitTarget?
   /// A text that shows how much each tensor matters; without it only errors of weights are known.
   public var text: String?
   /// Tokens of a chunk.
@@ -23,7 +24,10 @@ public struct FitOptions: Sendable {
   /// Where measurements are kept, for other targets and to go on after an interruption.
   public var measurementsFile: String?
 
-  public init(target: FitTarget) { self.target = target }
+  /// Files that a curve is drawn in, so that they are no inputs.
+  public var plotFiles: [String] = []
+
+  public init(target: FitTarget?) { self.target = target }
 }
 
 /// Chooses the types of an archive's tensors for a size.
@@ -41,7 +45,7 @@ public struct Fitter: Sendable {
   let options: FitOptions
   let checkpoint: String
   let output: String
-  private let threadCount: Int
+  let threadCount: Int
   let memoryLimit: UInt64
   /// Of the whole archive, before types are chosen.
   let base: Converter
@@ -81,7 +85,7 @@ public struct Fitter: Sendable {
     var recipe = recipe
     recipe.type = "Q8_0"
     recipe.isPure = false
-    recipe.title = options.target.title
+    recipe.title = options.target?.title
     self.recipe = recipe
     recipe.isDraft = true
     let base = try Converter(
@@ -142,7 +146,8 @@ public struct Fitter: Sendable {
   {
     var inputs = inputs
     inputs.paths += [options.text].compactMap { $0 }
-    let outputs = [output, options.measurementsFile, options.recipeFile].compactMap { $0 }
+    let results = options.plotFiles + [options.recipeFile].compactMap { $0 }
+    let outputs = [output] + [options.measurementsFile].compactMap { $0 } + results
     for (index, path) in outputs.enumerated() {
       if inputs.contains(path) {
         throw UsageError("\(printable(path)) is an input: name another output")
@@ -151,7 +156,7 @@ public struct Fitter: Sendable {
         throw UsageError("\(printable(path)) would be written twice: name another output")
       }
     }
-    if let path = options.recipeFile {
+    for path in results {
       do throws(OutputError) {
         try OutputFile.checkFolder(of: path)
       } catch {
@@ -193,10 +198,22 @@ public struct Fitter: Sendable {
     cancellation: CancellationFlag = CancellationFlag(),
     progress: (@Sendable (RunProgress) -> Void)? = nil
   ) throws -> FittedRecipe {
+    guard let target = options.target else { throw UsageError("types need a size to be chosen for") }
+    return try choose(
+      measure(cancellation: cancellation, progress: progress), for: target)
+  }
+
+  /// Measures what is not known yet.
+  ///
+  /// - Parameter others: types, by tensor or stack, that are no candidates but to be known too.
+  func measure(
+    _ others: [ExactString: [TensorType]] = [:], cancellation: CancellationFlag,
+    progress: (@Sendable (RunProgress) -> Void)?
+  ) throws -> FitMeasurements {
     let kernels = try Converter.statingUsage { try KernelTable.choice.get() }
     var measurements = known
     do {
-      try measureErrors(&measurements, kernels, cancellation, progress)
+      try measureErrors(&measurements, others, kernels, cancellation, progress)
       try measureDivergences(&measurements, kernels, cancellation, progress)
     } catch is ForwardCancelled {
       throw interrupted(measurements)
@@ -204,10 +221,10 @@ public struct Fitter: Sendable {
       throw interrupted(measurements)
     }
     try base.inputs.source.checkUnchanged()
-    return try choose(measurements)
+    return measurements
   }
 
-  private func interrupted(_ measurements: FitMeasurements) -> FitInterrupted {
+  func interrupted(_ measurements: FitMeasurements) -> FitInterrupted {
     let isKept = options.measurementsFile != nil && !measurements.errors.isEmpty
     return FitInterrupted(
       measurementsFile: isKept ? options.measurementsFile : nil,
@@ -220,14 +237,15 @@ public struct Fitter: Sendable {
   }
 
   private func measureErrors(
-    _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
+    _ result: inout FitMeasurements, _ others: [ExactString: [TensorType]],
+    _ kernels: KernelTable, _ cancellation: CancellationFlag,
     _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws {
     // All experts of a stack in the same types, also those whose type is not to be chosen.
     var types: [ExactString: [TensorType]] = [:]
     for (index, candidates) in candidates.sorted(by: { $0.key < $1.key }) {
       let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
-      for type in candidates + probes(of: index)
+      for type in candidates + probes(of: index) + (others[stack] ?? [])
       where types[stack]?.contains(type) != true {
         types[stack, default: []].append(type)
       }
@@ -275,8 +293,10 @@ public struct Fitter: Sendable {
       }
     }
     let run = SensitivityRun(
-      model: opened.model, text: text, importance: base.inputs.importance, kernels: kernels,
-      threadCount: threadCount, memoryLimit: memoryLimit, cancellation: cancellation)
+      VariantRun(
+        model: opened.model, text: text, kernels: kernels, threadCount: threadCount,
+        memoryLimit: memoryLimit, cancellation: cancellation),
+      importance: base.inputs.importance)
     try Converter.statingUsage {
       try run.run(probes, progress: progress) { found in
         for (probe, divergence) in found {
