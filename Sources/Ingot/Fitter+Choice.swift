@@ -43,7 +43,7 @@ extension Fitter {
       base.plan, candidates: candidates, measurements: measurements, alignment: fileAlignment)
   }
 
-  private var fileAlignment: Int {
+  var fileAlignment: Int {
     base.inputs.metadata["general.alignment"]?.int ?? GGUFFormat.defaultAlignment
   }
 

@@ -198,7 +198,9 @@ public struct Fitter: Sendable {
     cancellation: CancellationFlag = CancellationFlag(),
     progress: (@Sendable (RunProgress) -> Void)? = nil
   ) throws -> FittedRecipe {
-    guard let target = options.target else { throw UsageError("types need a size to be chosen for") }
+    guard let target = options.target else {
+      throw UsageError("types need a size to be chosen for")
+    }
     return try choose(
       measure(cancellation: cancellation, progress: progress), for: target)
   }
@@ -271,6 +273,12 @@ public struct Fitter: Sendable {
     try keep(result)
   }
 
+  /// What the plan takes of the importance file: entries of another length are none.
+  var usedImportance: [ExactString: [Float]] {
+    let names = Set(base.plan.tensors.compactMap(\.importance))
+    return base.inputs.importance.filter { names.contains($0.key) }
+  }
+
   private func probes(of index: Int) -> [TensorType] {
     probeTypes.probes(of: base.plan.tensors[index], candidates: candidates[index] ?? [])
   }
@@ -296,7 +304,7 @@ public struct Fitter: Sendable {
       VariantRun(
         model: opened.model, text: text, kernels: kernels, threadCount: threadCount,
         memoryLimit: memoryLimit, cancellation: cancellation),
-      importance: base.inputs.importance)
+      importance: usedImportance)
     try Converter.statingUsage {
       try run.run(probes, progress: progress) { found in
         for (probe, divergence) in found {
