@@ -17,6 +17,8 @@ public struct FitOptions: Sendable {
   public var types: [String] = []
   public var minimumType: String?
   public var maximumType: String?
+  /// Kinds of hardware on which no chosen type may be slow: `cpu`, `gpu`, `cuda`, `metal`, …
+  public var fastOn: [String] = []
   /// Types that are tried on the text, one tensor at a time; empty for the standard ones.
   public var probeTypes: [String] = []
   /// Where the recipe will be written, so that it is no input; `nil` where it is not.
@@ -28,6 +30,9 @@ public struct FitOptions: Sendable {
   public var plotFiles: [String] = []
 
   public init(target: FitTarget?) { self.target = target }
+
+  /// What `fastOn` takes, for help texts.
+  public static var fastPlaces: [String] { SlowTypes.places }
 }
 
 /// Chooses the types of an archive's tensors for a size.
@@ -175,7 +180,8 @@ public struct Fitter: Sendable {
     -> [Int: [TensorType]]
   {
     let choice = try CandidateTypes(
-      names: options.types, minimum: options.minimumType, maximum: options.maximumType)
+      names: options.types, minimum: options.minimumType, maximum: options.maximumType,
+      fastOn: options.fastOn)
     var result: [Int: [TensorType]] = [:]
     for index in Fit.freeTensors(base.plan) {
       let tensor = base.plan.tensors[index]

@@ -50,6 +50,13 @@ struct FitArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "No type that is slow there; separated by commas: "
+        + FitOptions.fastPlaces.joined(separator: ", ") + ". gpu means any accelerator.",
+      valueName: "places"), completion: .list(FitOptions.fastPlaces))
+  var fastOn: String?
+
+  @Option(
+    help: ArgumentHelp(
       "Types that are tried on the text, one tensor at a time, separated by commas (default: "
         + "Q3_K, Q8_0).",
       valueName: "types"))
@@ -105,6 +112,7 @@ struct FitArguments: ParsableArguments {
     options.types = Self.list(types)
     options.minimumType = minType
     options.maximumType = maxType
+    options.fastOn = Self.list(fastOn)
     options.probeTypes = Self.list(probe)
     options.measurementsFile = measurements
     return options

@@ -69,10 +69,18 @@ struct LabelPlacement {
   }
 
   let frame: Box
+  /// Points and names, which nothing covers.
   private var taken: [Box]
+  /// Lines, which other lines may cross, but no name.
+  private var lines: [Box]
 
-  init(frame: Box, points: [(x: Double, y: Double)]) {
+  /// - Parameters:
+  ///   - frame: that names stay in.
+  ///   - points: of the plot.
+  ///   - lines: boxes along the plot's lines.
+  init(frame: Box, points: [(x: Double, y: Double)], lines: [Box]) {
     self.frame = frame
+    self.lines = lines
     taken = points.map { Box(left: $0.x - 5, top: $0.y - 5, right: $0.x + 5, bottom: $0.y + 5) }
   }
 
@@ -81,12 +89,12 @@ struct LabelPlacement {
   private static let lineHeight = 13.0
   /// Directions in which room is looked for, best first: right and up, where the curve is not.
   private static let directions: [(x: Double, y: Double)] = [
-    (1, 0), (0.8, -0.6), (0.5, -0.87), (0, -1), (0.8, 0.6), (-0.5, -0.87), (-1, 0), (-0.8, 0.6),
-    (0, 1),
+    (1, 0), (0.8, -0.6), (0.5, -0.87), (0, -1), (0.8, 0.6), (-0.5, -0.87), (-0.8, 0.6), (-1, 0),
+    (-0.5, 0.87), (-0.8, -0.6), (0, 1), (0.5, 0.87),
   ]
 
   /// Parts of the line from a point to its name, beginning outside of the point.
-  private static func boxes(from start: (x: Double, y: Double), to end: (x: Double, y: Double))
+  static func boxes(from start: (x: Double, y: Double), to end: (x: Double, y: Double))
     -> [Box]
   {
     let (dx, dy) = (end.x - start.x, end.y - start.y)
@@ -100,7 +108,7 @@ struct LabelPlacement {
   /// - Returns: `nil` where there is no room.
   mutating func place(_ text: String, near point: (x: Double, y: Double)) -> Place? {
     let width = Double(text.count) * Self.letterWidth
-    for distance in [9.0, 22, 36, 52, 72, 96, 124] {
+    for distance in [9.0, 20, 30, 42, 56, 72, 90, 110, 134] {
       for direction in Self.directions {
         let (x, y) = (point.x + distance * direction.x, point.y + distance * direction.y)
         // The end of the text that is nearest to the point lies there.
@@ -111,12 +119,13 @@ struct LabelPlacement {
         let isInside =
           box.left >= frame.left && box.right <= frame.right && box.top >= frame.top
           && box.bottom <= frame.bottom
-        guard isInside, !taken.contains(where: box.meets) else { continue }
+        guard isInside, !(taken + lines).contains(where: box.meets) else { continue }
         let leader = Self.boxes(from: point, to: (x, y))
         guard !leader.contains(where: { part in taken.contains(where: part.meets) }) else {
           continue
         }
-        taken += leader + [box]
+        taken.append(box)
+        lines += leader
         return Place(x: left, y: y + 4, leader: distance > 10 ? (x, y) : nil)
       }
     }

@@ -162,15 +162,17 @@ struct CurvePlot {
       (x.place(Double(byteCount)), y.place(figure))
     }
     let points = drawnPoints.map { place($0.byteCount, $0.expectedDivergence) }
-    // The line between points is to stay free, too.
-    let between = zip(points, points.dropFirst()).flatMap { a, b in
-      (1..<8).map { part in
-        let share = Double(part) / 8
-        return (x: a.x + (b.x - a.x) * share, y: a.y + (b.y - a.y) * share)
-      }
+    var lines = zip(points, points.dropFirst()).flatMap {
+      LabelPlacement.boxes(from: $0, to: $1)
+    }
+    if let budget = curve.budget {
+      let place = x.place(Double(budget.byteCount))
+      lines.append(
+        LabelPlacement.Box(
+          left: place - 2, top: Self.frame.top, right: place + 2, bottom: Self.frame.bottom))
     }
     let mixPlaces = drawn.map { place($0.byteCount, $0.expectedDivergence) }
-    var labels = LabelPlacement(frame: Self.frame, points: points + between + mixPlaces)
+    var labels = LabelPlacement(frame: Self.frame, points: points + mixPlaces, lines: lines)
     // Right to left: there is room to the right of the largest.
     for (mix, at) in zip(drawn, mixPlaces).reversed() {
       let label = labels.place(mix.name, near: at)

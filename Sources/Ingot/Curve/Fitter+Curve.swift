@@ -140,14 +140,16 @@ extension Fitter {
   ) -> FitCurve.Mix? {
     let prior = HarmPrior(layerCount: plan.layerCount)
     var sum = 0.0
+    // Headers differ by names and titles, which types should not pay for.
+    var limit = fixedFileByteCount
     for tensor in plan.tensors where tensor.isFree {
+      limit += Fit.padded(tensor.byteCount, to: fileAlignment)
       guard
         let harm = measurements.harm(tensor.name, expert: nil, type: tensor.type, prior: prior)
       else { return nil }
       sum += harm
     }
-    let chosen = try? units.fit(
-      limit: Int(plan.totalByteCount), fixedByteCount: fixedFileByteCount)
+    let chosen = try? units.fit(limit: limit, fixedByteCount: fixedFileByteCount)
     return FitCurve.Mix(
       name: name, byteCount: plan.totalByteCount, bitsPerWeight: plan.bitsPerWeight,
       expectedDivergence: sum, chosenDivergence: chosen?.expectedDivergence)
