@@ -14,9 +14,12 @@ public struct FittedRecipe: Sendable {
 
   /// What `--recipe` reads.
   public var json: String {
-    RecipeFile(
-      title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: recipe.types
-    ).json
+    var file = RecipeFile(
+      title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: recipe.types)
+    file.expectedDivergence = recipe.expectedDivergence
+    file.hasImportance = recipe.typesHaveImportance
+    file.totals = totals
+    return file.json
   }
 
   /// Writes the recipe; a file that was there is replaced when the new one is whole.

@@ -94,6 +94,8 @@ extension Fitter {
   private func fitted(_ fit: Fit, memory: MemoryReport? = nil) -> FittedRecipe {
     var recipe = recipe
     recipe.types = fit.types
+    recipe.expectedDivergence = opened == nil ? nil : fit.expectedDivergence
+    recipe.typesHaveImportance = recipe.importanceFile != nil
     // What options decided belongs to the recipe, too.
     for tensor in base.plan.tensors where tensor.isForced {
       recipe.types[tensor.name] = tensor.type

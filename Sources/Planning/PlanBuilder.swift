@@ -117,6 +117,11 @@ struct PlanBuilder {
   /// Options that mean nothing for this input or this recipe.
   private func optionsWithoutEffect() -> [String] {
     var notes: [String] = []
+    if recipe.typesHaveImportance == true, importance == nil, !isCopy {
+      notes.append(
+        "the recipe's types were chosen with an importance matrix: without --imatrix the archive "
+          + "will be worse than they promise")
+    }
     if model.isArchive, recipe.preTokenizer != nil {
       notes.append("--pre-tokenizer has no effect on an archive, whose tokenizer is kept")
     }
