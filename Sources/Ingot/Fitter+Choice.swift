@@ -114,8 +114,7 @@ extension Fitter {
   ) throws -> FittedRecipe {
     let plan = base.plan
     var tensors = plan.modelTensors.map { MemoryTensor($0) }
-    let model = try MemoryDimensions(
-      base.inputs.metadata, tensors: tensors, file: plan.inputs.first ?? "")
+    let model = try base.memoryDimensions()
     let memory = MemoryFit(model, hardware: target.hardware)
     let counted = Set(memory.limited(tensors).map(\.name))
     var limited: [Int: [TensorType]] = [:]

@@ -31,6 +31,11 @@ public struct FitOptions: Sendable {
 
   public init(target: FitTarget?) { self.target = target }
 
+  /// Most tokens of a context, sequences, and tokens of a micro-batch.
+  public static var contextLimit: Int { MemoryRun.contextLimit }
+  public static var parallelLimit: Int { MemoryRun.parallelLimit }
+  public static var microBatchLimit: Int { MemoryRun.batchLimit }
+
   /// What `fastOn` takes, for help texts.
   public static var fastPlaces: [String] { SlowTypes.places }
 }
@@ -106,6 +111,7 @@ public struct Fitter: Sendable {
     }
     var run = ["ingot \(ingotVersion)", "sample \(TypeErrorMeasurement.standardSampleWeightCount)"]
     for path in base.plan.inputs { run.append(try Self.identity(path)) }
+    run += try Self.configuration(base.inputs.files.folder)
     if let path = recipe.importanceFile {
       run.append("importance " + (try Self.identity(path)))
       run += recipe.includedWeights.map { "with \($0)" }
@@ -133,11 +139,15 @@ public struct Fitter: Sendable {
       }
       run.append(
         "text of \(file.bytes.count) bytes, CRC-32 \(String(file.checksum, radix: 16)), "
-          + "\(text.chunkCount) chunks of \(contextLength)")
+          + "\(text.chunkCount) chunks of \(contextLength), "
+          + "CRC-32 of its tokens \(Self.checksum(text))")
       opened = (model, text)
     } else {
       opened = nil
       notes.append("no --text: how much the model minds each tensor is not measured")
+    }
+    if case .memory(let target) = options.target, let model = try? base.memoryDimensions() {
+      notes += [target.contextWarning(model)].compactMap { $0 }
     }
     self.notes = notes
     self.run = run
@@ -168,6 +178,34 @@ public struct Fitter: Sendable {
         throw UsageError("\(error)")
       }
     }
+  }
+
+  /// What a checkpoint's configuration says decides over every harm: rotation and norms, too.
+  private static func configuration(_ folder: String?) throws(FormatError) -> [String] {
+    guard let folder else { return [] }
+    var lines: [String] = []
+    for name in ["config.json", "params.json"] {
+      let bytes: [UInt8]
+      do throws(FormatError) {
+        bytes = try PositionalFile.readAll(folder + "/" + name, limit: 64 << 20)
+      } catch {
+        if error.reason == .fileNotFound { continue }
+        throw error
+      }
+      var checksum = CRC32()
+      checksum.update(bytes)
+      lines.append("\(name), CRC-32 \(String(checksum.value, radix: 16))")
+    }
+    return lines
+  }
+
+  /// Of the tokens that are read, which the tokenizer makes of a text.
+  private static func checksum(_ text: ChunkedText) -> String {
+    var checksum = CRC32()
+    for token in text.input(ofChunks: 0..<text.chunkCount) {
+      checksum.update((0..<4).map { UInt8(truncatingIfNeeded: token >> ($0 * 8)) })
+    }
+    return String(checksum.value, radix: 16)
   }
 
   private static func identity(_ path: String) throws(FormatError) -> String {

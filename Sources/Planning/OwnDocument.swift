@@ -41,12 +41,12 @@ package struct OwnDocument: Sendable {
     FormatError(file: path, field: field, reason: reason, advice: advice)
   }
 
-  /// Whether a file seems to be one of these, by its first bytes.
-  ///
-  /// - Throws: `FormatError` where it cannot be read.
-  package func isLikely(_ path: String) throws(FormatError) -> Bool {
-    let file = try PositionalFile(path)
-    let start = try file.read(at: 0, count: Int(min(256, file.byteCount)), field: "format")
+  /// Whether a path seems to be a file of this kind, by its first bytes.
+  package func isLikely(file path: String) -> Bool {
+    // What cannot be read is reported by whoever wants it.
+    guard let file = try? PositionalFile(path),
+      let start = try? file.read(at: 0, count: Int(min(256, file.byteCount)), field: "format")
+    else { return false }
     let text = String(decoding: start, as: UTF8.self)
     return text.first { !$0.isWhitespace } == "{" && text.contains("\"\(format)\"")
   }

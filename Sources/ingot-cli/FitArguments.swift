@@ -88,7 +88,7 @@ struct FitArguments: ParsableArguments {
       }
       return nil
     case (nil, nil, let memory?): target = .memory(memory)
-    case (let size?, nil, nil): target = .byteCount(size.byteCount)
+    case (let size?, nil, nil): target = .byteCount(try size.withUnit("--target-size"))
     case (nil, let bits?, nil):
       guard bits > 0, bits <= 32 else {
         throw UsageError("--target-bpw takes a number up to 32, not \(bits)")

@@ -160,8 +160,10 @@ struct PlanCommand: ParsableCommand {
     }
     if fit.memory.memory != nil { throw UsageError("--hardware and --memory exclude each other") }
     let target = try fit.memory.target(
-      hardware: isEverywhere ? "h100-80gb" : hardware, context: fit.memory.context ?? 8192)
+      hardware: isEverywhere ? "h100-80gb" : hardware, option: "--hardware",
+      context: fit.memory.context ?? 8192)
     let question = try MemoryQuestion(checkpoint, type: type, everywhere: isEverywhere, target)
+    for note in question.notes { Terminal.note(note) }
     try Terminal.print(json ? question.json : question.text)
   }
 
