@@ -65,6 +65,7 @@ let package = Package(
         .embedInCode("mixes/model-classes.tsv"),
         .embedInCode("mixes/output-types.tsv"),
         .embedInCode("fitting/priors.tsv"),
+        .embedInCode("fitting/slow-types.tsv"),
         .embedInCode("modelfile/chat-families.tsv"),
         .embedInCode("tokenizers/meta-special-tokens.tsv"),
         .embedInCode("tokenizers/meta-special-tokens-llama4.tsv"),

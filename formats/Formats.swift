@@ -46,6 +46,9 @@ package enum Formats {
   /// How much a model minds a tensor's error: `recipe.md`.
   package static var fittingPriors: [UInt8] { PackageResources.priors_tsv }
 
+  /// Where types are slow: `recipe.md`.
+  package static var slowTypes: [UInt8] { PackageResources.slow_types_tsv }
+
   /// Errors that types explain: `verification/error-bands.tsv`.
   package static var errorBands: [UInt8] { PackageResources.error_bands_tsv }
 

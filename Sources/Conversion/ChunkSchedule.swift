@@ -1,5 +1,6 @@
 import Architectures
 import Planning
+import Quantizers
 import Tensors
 
 /// A rectangle of one output tensor: whole rows, or a part of one long row.
@@ -112,15 +113,5 @@ package struct ChunkSchedule: Sendable {
     // Powers of two throughout, so the larger block is the common multiple.
     let unit = max(tensor.type.weightsPerBlock, tensor.sourceType.weightsPerBlock)
     return min(tensor.columnCount, max(unit, weightsPerChunk / unit * unit))
-  }
-}
-
-extension TensorType {
-  /// With importance, these types weigh by a mean over the whole row, so a row cannot be cut.
-  var needsWholeRows: Bool {
-    switch self {
-    case .q4_0, .q4_1, .q5_0, .q5_1: true
-    default: false
-    }
   }
 }

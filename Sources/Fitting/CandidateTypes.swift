@@ -24,8 +24,11 @@ package struct CandidateTypes: Hashable, Sendable {
   ///   - names: types that are allowed; empty for the standard ones.
   ///   - minimum: no type with fewer bits.
   ///   - maximum: no type with more.
+  ///   - places: kinds of hardware on which none of the types may be slow.
   /// - Throws: `OptionError` for a name that is none, or when nothing is left.
-  package init(names: [String], minimum: String?, maximum: String?) throws(OptionError) {
+  package init(
+    names: [String], minimum: String?, maximum: String?, fastOn places: [String] = []
+  ) throws(OptionError) {
     var types = try names.isEmpty ? Self.standard.types : Self.types(names, option: "--types")
     if let minimum {
       let bits = try OutputType.type(minimum, option: "--min-type").bitsPerWeight
@@ -39,6 +42,14 @@ package struct CandidateTypes: Hashable, Sendable {
       throw OptionError(
         option: minimum == nil ? "--max-type" : "--min-type", found: minimum ?? maximum ?? "",
         problem: "leaves no type to choose from")
+    }
+    for place in places {
+      let slow = try SlowTypes.slow(on: place)
+      guard !types.allSatisfy(slow.contains) else {
+        throw OptionError(
+          option: "--fast-on", found: place, problem: "leaves no type to choose from")
+      }
+      types.removeAll(where: slow.contains)
     }
     self.types = types
     isNamed = !names.isEmpty

@@ -1,4 +1,5 @@
 import ByteIO
+import Planning
 import StrictJSON
 import Tensors
 
@@ -12,10 +13,10 @@ import Tensors
 ///
 /// Source: formats/recipe.md
 extension FitMeasurements {
-  package static let format = "ingot-measurements"
-  package static let version = 1
-  /// A model with 256 experts in each of 61 layers, in 18 types, has about 20 MB.
-  package static let byteLimit: UInt64 = 256 << 20
+  package static let document = OwnDocument(
+    format: "ingot-measurements", version: 1,
+    // A model with 256 experts in each of 61 layers, in 18 types, has about 20 MB.
+    byteLimit: 256 << 20, advice: "name another --measurements file, or remove this one")
 
   /// Reads a file, if there is one.
   ///
@@ -24,33 +25,38 @@ extension FitMeasurements {
   ///   - run: everything that the figures depend on, a line each.
   /// - Throws: `FormatError` when it is damaged or of another run.
   package init?(_ path: String, run: [String]) throws(FormatError) {
-    let json: JSONValue
+    let known: [String]
     do throws(FormatError) {
-      json = try JSONValue(file: path, limit: Self.byteLimit)
+      (self, known) = try Self.read(path)
     } catch {
       if error.reason == .fileNotFound { return nil }
       throw error
     }
-    func fail(_ field: String, _ reason: FormatError.Reason) -> FormatError {
-      FormatError(
-        file: path, field: field, reason: reason,
-        advice: "name another --measurements file, or remove this one")
-    }
-    guard json["format"]?.string == Self.format else {
-      throw fail("format", .missing("\"\(Self.format)\""))
-    }
-    guard json["version"]?.int == Self.version else {
-      throw fail("version", .unsupported(found: "another version", allowed: "\(Self.version)"))
-    }
-    let known = json["run"]?.array?.compactMap(\.string) ?? []
     guard known == run else {
       let pair = zip(known, run).first { $0 != $1 }
-      throw fail(
-        "run",
+      throw Self.document.failure(
+        path, "run",
         .inconsistent(
           pair.map {
             "is of another run: it had '\(printable($0.0, limit: 120))', this one has '\($0.1)'"
           } ?? "is of another run"))
+    }
+  }
+
+  /// Reads a file, whatever run it is of.
+  ///
+  /// - Returns: the figures, and what they depend on.
+  /// - Throws: `FormatError` when it is damaged or not there.
+  package static func read(_ path: String) throws(FormatError) -> (FitMeasurements, run: [String]) {
+    let json = try document.read(path)
+    return (
+      try FitMeasurements(json, path), json["run"]?.array?.compactMap(\.string) ?? []
+    )
+  }
+
+  private init(_ json: JSONValue, _ path: String) throws(FormatError) {
+    func fail(_ field: String, _ reason: FormatError.Reason) -> FormatError {
+      Self.document.failure(path, field, reason)
     }
     guard let tensors = json["tensors"]?.object else {
       throw fail("tensors", .missing("an object"))
@@ -102,10 +108,7 @@ extension FitMeasurements {
   package func write(_ path: String, run: [String]) throws(OutputError) {
     var writer = JSONWriter()
     writer.object { json in
-      json.key("format")
-      json.value(Self.format)
-      json.key("version")
-      json.value(Self.version)
+      Self.document.writeHead(to: &json)
       json.key("run")
       json.array { json in for line in run { json.value(line) } }
       json.key("tensors")

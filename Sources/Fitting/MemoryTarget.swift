@@ -26,14 +26,15 @@ public struct MemoryTarget: Hashable, Sendable {
   ///   - isUnified: one cache for all sequences.
   ///   - keepsFullWindow: layers that see a chunk keep everything.
   ///   - splitsTensors: every device has a part of each matrix.
+  ///   - option: that the hardware's name was given with, for messages.
   /// - Throws: `OptionError`, or `UsageError` for what llama.cpp would refuse.
   public init(
     hardware name: String?, byteCount: UInt64?, deviceCount: Int = 1, context: Int,
     parallel: Int = 1, keyType: String = "f16", valueType: String = "f16", batch: Int = 2048,
     microBatch: Int = 512, usesFlashAttention: Bool = true, isUnified: Bool = false,
-    keepsFullWindow: Bool = false, splitsTensors: Bool = false
+    keepsFullWindow: Bool = false, splitsTensors: Bool = false, option: String = "--fit"
   ) throws {
-    hardware = try Self.hardware(name, byteCount, deviceCount)
+    hardware = try Self.hardware(name, byteCount, deviceCount, option: option)
     run = MemoryRun(
       context: context, parallel: parallel, keyType: try Self.cacheType(keyType),
       valueType: try Self.cacheType(valueType), batch: batch, microBatch: microBatch,
@@ -43,9 +44,9 @@ public struct MemoryTarget: Hashable, Sendable {
     if let problem = run.problem { throw UsageError("llama.cpp would refuse \(problem)") }
   }
 
-  private static func hardware(_ name: String?, _ byteCount: UInt64?, _ deviceCount: Int)
-    throws(OptionError) -> Hardware
-  {
+  private static func hardware(
+    _ name: String?, _ byteCount: UInt64?, _ deviceCount: Int, option: String
+  ) throws(OptionError) -> Hardware {
     guard let name else {
       guard (1...Hardware.deviceLimit).contains(deviceCount) else {
         throw OptionError(
@@ -56,7 +57,7 @@ public struct MemoryTarget: Hashable, Sendable {
     }
     guard let hardware = Hardware(name: name) else {
       throw OptionError(
-        option: "hardware", found: name,
+        option: option, found: name,
         problem: "no such hardware, or no such number of it; known are "
           + Hardware.all.map(\.name).joined(separator: ", ")
           + ", with x2 to x\(Hardware.deviceLimit) behind for several",
@@ -73,6 +74,13 @@ public struct MemoryTarget: Hashable, Sendable {
           + MemoryRun.cacheTypes.map { $0.name.lowercased() }.joined(separator: ", "))
     }
     return type
+  }
+
+  /// A warning where a context is longer than the model was trained for; `nil` for any other.
+  package func contextWarning(_ model: MemoryDimensions) -> String? {
+    guard let trained = model.trainedContext, run.context > trained else { return nil }
+    return "--context \(run.context) is longer than the model's own context, \(trained) tokens: "
+      + "what it says beyond that may be worth little"
   }
 
   /// For messages and an archive's metadata.

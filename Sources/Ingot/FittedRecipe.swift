@@ -14,9 +14,12 @@ public struct FittedRecipe: Sendable {
 
   /// What `--recipe` reads.
   public var json: String {
-    RecipeFile(
-      title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: recipe.types
-    ).json
+    var file = RecipeFile(
+      title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: recipe.types)
+    file.expectedDivergence = recipe.expectedDivergence
+    file.hasImportance = recipe.typesHaveImportance
+    file.totals = totals
+    return file.json
   }
 
   /// Writes the recipe; a file that was there is replaced when the new one is whole.
@@ -37,7 +40,21 @@ public struct FittedRecipe: Sendable {
   }
 
   /// What a run on the hardware takes, where the types were chosen for one.
-  public var memoryLines: [String] { memory?.table.split(separator: "\n").map(String.init) ?? [] }
+  public var memoryLines: [String] {
+    (memory?.table.split(separator: "\n").map(String.init) ?? []) + [slowLine].compactMap { $0 }
+  }
+
+  /// Types that are slow on the hardware that was named.
+  private var slowLine: String? {
+    guard let memory else { return nil }
+    let kind = memory.hardware.kind
+    let slow = SlowTypes.slow(on: kind)
+    let names = Set(recipe.types.values).filter(slow.contains).map(\.name).sorted()
+    guard !names.isEmpty else { return nil }
+    return
+      "\(names.joined(separator: ", ")): slow on \(kind.rawValue) beside others of their size; "
+      + "--fast-on \(kind.rawValue) leaves such types out"
+  }
 
   private func significant(_ value: Double) -> String {
     fixed(value, value >= 0.1 ? 3 : value >= 0.001 ? 5 : 7)
@@ -56,7 +73,7 @@ public struct FittedRecipe: Sendable {
 
   /// The line, and a table of types.
   public var report: String {
-    ([text] + TypeTotal.table(totals) + [memory?.table].compactMap { $0 }).joined(separator: "\n")
+    ([text] + TypeTotal.table(totals) + memoryLines).joined(separator: "\n")
   }
 
   /// The same as stable JSON, with every tensor's type.

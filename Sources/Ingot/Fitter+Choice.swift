@@ -2,26 +2,33 @@ import Fitting
 import GGUF
 
 extension Fitter {
-  /// Chooses types for the target from what was measured.
-  func choose(_ measurements: FitMeasurements) throws -> FittedRecipe {
-    switch options.target {
-    case .byteCount(let count): return try choose(measurements, fileByteCount: Int(clamping: count))
+  /// Chooses types for a target from what was measured.
+  func choose(_ measurements: FitMeasurements, for target: FitTarget) throws -> FittedRecipe {
+    switch target {
+    case .byteCount(let count):
+      return try choose(measurements, fileByteCount: Int(clamping: count), for: target)
     case .bitsPerWeight(let bits):
       let chosen = candidates.keys.reduce(0) { $0 + base.plan.tensors[$1].byteCount }
+      let units = FitUnits(
+        base.plan, candidates: candidates, measurements: measurements, alignment: 1)
       return fitted(
         try fit(
-          measurements, candidates, limit: Int(bits * Double(base.plan.weightCount) / 8),
-          fixedByteCount: Int(base.plan.tensorByteCount) - chosen, alignment: 1))
-    case .memory(let target): return try choose(measurements, for: target)
+          units, limit: Int(bits * Double(base.plan.weightCount) / 8),
+          fixedByteCount: Int(base.plan.tensorByteCount) - chosen, for: target))
+    case .memory(let memory): return try choose(measurements, for: memory, target)
     }
   }
 
   /// The number of files, or scales beside carried blocks, may follow from the types: what was chosen
   /// is laid out, and the limit lowered until that is small enough.
-  private func choose(_ measurements: FitMeasurements, fileByteCount: Int) throws -> FittedRecipe {
+  private func choose(
+    _ measurements: FitMeasurements, fileByteCount: Int, for target: FitTarget
+  ) throws -> FittedRecipe {
+    let units = fileUnits(measurements)
     var limit = fileByteCount
     while true {
-      let result = fitted(try fit(measurements, fileByteCount: limit))
+      let result = fitted(
+        try fit(units, limit: limit, fixedByteCount: fixedFileByteCount, for: target))
       let laidOut = try Converter(
         checkpoint: checkpoint, output: output, recipe: result.recipe, memoryLimit: memoryLimit)
       let over = Int(laidOut.plan.totalByteCount) - fileByteCount
@@ -30,19 +37,27 @@ extension Fitter {
     }
   }
 
-  private func fit(_ measurements: FitMeasurements, fileByteCount: Int) throws -> Fit {
-    let alignment =
-      base.inputs.metadata["general.alignment"]?.int ?? GGUFFormat.defaultAlignment
+  /// Choices with the bytes that they take in the file.
+  func fileUnits(_ measurements: FitMeasurements) -> FitUnits {
+    FitUnits(
+      base.plan, candidates: candidates, measurements: measurements, alignment: fileAlignment)
+  }
+
+  var fileAlignment: Int {
+    base.inputs.metadata["general.alignment"]?.int ?? GGUFFormat.defaultAlignment
+  }
+
+  /// Bytes of the file beside the tensors that types are chosen for.
+  var fixedFileByteCount: Int {
     let chosen = candidates.keys.reduce(0) {
-      $0 + Fit.padded(base.plan.tensors[$1].byteCount, to: alignment)
+      $0 + Fit.padded(base.plan.tensors[$1].byteCount, to: fileAlignment)
     }
-    return try fit(
-      measurements, candidates, limit: fileByteCount,
-      fixedByteCount: Int(base.plan.totalByteCount) - chosen, alignment: alignment)
+    return Int(base.plan.totalByteCount) - chosen
   }
 
   /// Refuses a target that no types fit before anything is measured.
   func checkTarget() throws {
+    guard let target = options.target else { return }
     var measurements = FitMeasurements()
     for (index, types) in candidates {
       let place = SplitExperts.place(of: base.plan.tensors[index].name)
@@ -54,25 +69,24 @@ extension Fitter {
       }
       measurements.errors[place.stack] = errors
     }
-    if case .byteCount(let count) = options.target {
+    if case .byteCount(let count) = target {
       // Laying out opens the input again, which one refusal is not worth.
-      _ = try fit(measurements, fileByteCount: Int(clamping: count))
+      _ = try fit(
+        fileUnits(measurements), limit: Int(clamping: count), fixedByteCount: fixedFileByteCount,
+        for: target)
     } else {
-      _ = try choose(measurements)
+      _ = try choose(measurements, for: target)
     }
   }
 
   private func fit(
-    _ measurements: FitMeasurements, _ candidates: [Int: [TensorType]], limit: Int,
-    fixedByteCount: Int, alignment: Int
+    _ units: FitUnits, limit: Int, fixedByteCount: Int, for target: FitTarget
   ) throws -> Fit {
     do throws(Fit.TooSmall) {
-      return try Fit(
-        base.plan, candidates: candidates, measurements: measurements, limit: limit,
-        fixedByteCount: fixedByteCount, alignment: alignment)
+      return try units.fit(limit: limit, fixedByteCount: fixedByteCount)
     } catch {
       throw FitTooSmall(
-        target: options.target, smallest: error.smallest, byteLimit: error.byteLimit,
+        target: target, smallest: error.smallest, byteLimit: error.byteLimit,
         weightCount: base.plan.weightCount)
     }
   }
@@ -80,6 +94,8 @@ extension Fitter {
   private func fitted(_ fit: Fit, memory: MemoryReport? = nil) -> FittedRecipe {
     var recipe = recipe
     recipe.types = fit.types
+    recipe.expectedDivergence = opened == nil ? nil : fit.expectedDivergence
+    recipe.typesHaveImportance = recipe.importanceFile != nil
     // What options decided belongs to the recipe, too.
     for tensor in base.plan.tensors where tensor.isForced {
       recipe.types[tensor.name] = tensor.type
@@ -93,13 +109,12 @@ extension Fitter {
   /// Tensors that stay with the processor do not count: they get the largest type up to Q8_0.
   private static let hostType = TensorType.q8_0
 
-  private func choose(_ measurements: FitMeasurements, for target: MemoryTarget) throws
-    -> FittedRecipe
-  {
+  private func choose(
+    _ measurements: FitMeasurements, for target: MemoryTarget, _ asked: FitTarget
+  ) throws -> FittedRecipe {
     let plan = base.plan
     var tensors = plan.modelTensors.map { MemoryTensor($0) }
-    let model = try MemoryDimensions(
-      base.inputs.metadata, tensors: tensors, file: plan.inputs.first ?? "")
+    let model = try base.memoryDimensions()
     let memory = MemoryFit(model, hardware: target.hardware)
     let counted = Set(memory.limited(tensors).map(\.name))
     var limited: [Int: [TensorType]] = [:]
@@ -119,16 +134,16 @@ extension Fitter {
       let isFixed = limited[entry.offset] == nil && counted.contains(entry.element.name.string)
       return isFixed ? sum + entry.element.byteCount : sum
     }
+    let units = FitUnits(
+      plan, candidates: limited, measurements: measurements, alignment: 1)
     var limit = memory.weightLimit(tensors, target.run)
     // On several devices the types that are chosen shift the shares.
     for _ in 0..<16 {
       var fit: Fit
       do throws(Fit.TooSmall) {
-        fit = try Fit(
-          plan, candidates: limited, measurements: measurements, limit: limit,
-          fixedByteCount: fixed, alignment: 1)
+        fit = try units.fit(limit: limit, fixedByteCount: fixed)
       } catch {
-        throw tooSmall(memory, target, tensors, limited, error)
+        throw tooSmall(memory, target, asked, tensors, limited, error)
       }
       fit.types.merge(hosted) { $1 }
       tensors = plan.modelTensors.map { tensor in
@@ -147,13 +162,13 @@ extension Fitter {
       limit -= max(1 << 10, over * target.hardware.deviceCount)
     }
     throw FitTooSmall(
-      target: options.target, smallest: UInt64(max(0, limit)), byteLimit: UInt64(max(0, limit)),
+      target: asked, smallest: UInt64(max(0, limit)), byteLimit: UInt64(max(0, limit)),
       weightCount: plan.weightCount, advice: "take more devices or a smaller context")
   }
 
   /// What would fit: the smallest types with less context, or on more devices.
   private func tooSmall(
-    _ memory: MemoryFit, _ target: MemoryTarget, _ tensors: [MemoryTensor],
+    _ memory: MemoryFit, _ target: MemoryTarget, _ asked: FitTarget, _ tensors: [MemoryTensor],
     _ candidates: [Int: [TensorType]], _ error: Fit.TooSmall
   ) -> FitTooSmall {
     var smallest: [String: TensorType] = [:]
@@ -178,7 +193,7 @@ extension Fitter {
       ways.append("\(target.hardware.name)x\(count)")
     }
     return FitTooSmall(
-      target: options.target, smallest: error.smallest, byteLimit: error.byteLimit,
+      target: asked, smallest: error.smallest, byteLimit: error.byteLimit,
       weightCount: base.plan.weightCount,
       advice: ways.isEmpty
         ? "neither a smaller context nor more devices would do"

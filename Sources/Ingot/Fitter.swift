@@ -5,7 +5,8 @@ import ReferenceModel
 
 /// What the types of an archive are chosen by.
 public struct FitOptions: Sendable {
-  public var target: FitTarget
+  /// `nil` where no size is meant, but the curve of all sizes.
+  public var target: FitTarget?
   /// A text that shows how much each tensor matters; without it only errors of weights are known.
   public var text: String?
   /// Tokens of a chunk.
@@ -16,6 +17,8 @@ public struct FitOptions: Sendable {
   public var types: [String] = []
   public var minimumType: String?
   public var maximumType: String?
+  /// Kinds of hardware on which no chosen type may be slow: `cpu`, `gpu`, `cuda`, `metal`, …
+  public var fastOn: [String] = []
   /// Types that are tried on the text, one tensor at a time; empty for the standard ones.
   public var probeTypes: [String] = []
   /// Where the recipe will be written, so that it is no input; `nil` where it is not.
@@ -23,7 +26,18 @@ public struct FitOptions: Sendable {
   /// Where measurements are kept, for other targets and to go on after an interruption.
   public var measurementsFile: String?
 
-  public init(target: FitTarget) { self.target = target }
+  /// Files that a curve is drawn in, so that they are no inputs.
+  public var plotFiles: [String] = []
+
+  public init(target: FitTarget?) { self.target = target }
+
+  /// Most tokens of a context, sequences, and tokens of a micro-batch.
+  public static var contextLimit: Int { MemoryRun.contextLimit }
+  public static var parallelLimit: Int { MemoryRun.parallelLimit }
+  public static var microBatchLimit: Int { MemoryRun.batchLimit }
+
+  /// What `fastOn` takes, for help texts.
+  public static var fastPlaces: [String] { SlowTypes.places }
 }
 
 /// Chooses the types of an archive's tensors for a size.
@@ -41,7 +55,7 @@ public struct Fitter: Sendable {
   let options: FitOptions
   let checkpoint: String
   let output: String
-  private let threadCount: Int
+  let threadCount: Int
   let memoryLimit: UInt64
   /// Of the whole archive, before types are chosen.
   let base: Converter
@@ -81,7 +95,7 @@ public struct Fitter: Sendable {
     var recipe = recipe
     recipe.type = "Q8_0"
     recipe.isPure = false
-    recipe.title = options.target.title
+    recipe.title = options.target?.title
     self.recipe = recipe
     recipe.isDraft = true
     let base = try Converter(
@@ -97,6 +111,7 @@ public struct Fitter: Sendable {
     }
     var run = ["ingot \(ingotVersion)", "sample \(TypeErrorMeasurement.standardSampleWeightCount)"]
     for path in base.plan.inputs { run.append(try Self.identity(path)) }
+    run += try Self.configuration(base.inputs.files.folder)
     if let path = recipe.importanceFile {
       run.append("importance " + (try Self.identity(path)))
       run += recipe.includedWeights.map { "with \($0)" }
@@ -124,11 +139,15 @@ public struct Fitter: Sendable {
       }
       run.append(
         "text of \(file.bytes.count) bytes, CRC-32 \(String(file.checksum, radix: 16)), "
-          + "\(text.chunkCount) chunks of \(contextLength)")
+          + "\(text.chunkCount) chunks of \(contextLength), "
+          + "CRC-32 of its tokens \(Self.checksum(text))")
       opened = (model, text)
     } else {
       opened = nil
       notes.append("no --text: how much the model minds each tensor is not measured")
+    }
+    if case .memory(let target) = options.target, let model = try? base.memoryDimensions() {
+      notes += [target.contextWarning(model)].compactMap { $0 }
     }
     self.notes = notes
     self.run = run
@@ -142,7 +161,8 @@ public struct Fitter: Sendable {
   {
     var inputs = inputs
     inputs.paths += [options.text].compactMap { $0 }
-    let outputs = [output, options.measurementsFile, options.recipeFile].compactMap { $0 }
+    let results = options.plotFiles + [options.recipeFile].compactMap { $0 }
+    let outputs = [output] + [options.measurementsFile].compactMap { $0 } + results
     for (index, path) in outputs.enumerated() {
       if inputs.contains(path) {
         throw UsageError("\(printable(path)) is an input: name another output")
@@ -151,13 +171,41 @@ public struct Fitter: Sendable {
         throw UsageError("\(printable(path)) would be written twice: name another output")
       }
     }
-    if let path = options.recipeFile {
+    for path in results {
       do throws(OutputError) {
         try OutputFile.checkFolder(of: path)
       } catch {
         throw UsageError("\(error)")
       }
     }
+  }
+
+  /// What a checkpoint's configuration says decides over every harm: rotation and norms, too.
+  private static func configuration(_ folder: String?) throws(FormatError) -> [String] {
+    guard let folder else { return [] }
+    var lines: [String] = []
+    for name in ["config.json", "params.json"] {
+      let bytes: [UInt8]
+      do throws(FormatError) {
+        bytes = try PositionalFile.readAll(folder + "/" + name, limit: 64 << 20)
+      } catch {
+        if error.reason == .fileNotFound { continue }
+        throw error
+      }
+      var checksum = CRC32()
+      checksum.update(bytes)
+      lines.append("\(name), CRC-32 \(String(checksum.value, radix: 16))")
+    }
+    return lines
+  }
+
+  /// Of the tokens that are read, which the tokenizer makes of a text.
+  private static func checksum(_ text: ChunkedText) -> String {
+    var checksum = CRC32()
+    for token in text.input(ofChunks: 0..<text.chunkCount) {
+      checksum.update((0..<4).map { UInt8(truncatingIfNeeded: token >> ($0 * 8)) })
+    }
+    return String(checksum.value, radix: 16)
   }
 
   private static func identity(_ path: String) throws(FormatError) -> String {
@@ -170,7 +218,8 @@ public struct Fitter: Sendable {
     -> [Int: [TensorType]]
   {
     let choice = try CandidateTypes(
-      names: options.types, minimum: options.minimumType, maximum: options.maximumType)
+      names: options.types, minimum: options.minimumType, maximum: options.maximumType,
+      fastOn: options.fastOn)
     var result: [Int: [TensorType]] = [:]
     for index in Fit.freeTensors(base.plan) {
       let tensor = base.plan.tensors[index]
@@ -193,10 +242,24 @@ public struct Fitter: Sendable {
     cancellation: CancellationFlag = CancellationFlag(),
     progress: (@Sendable (RunProgress) -> Void)? = nil
   ) throws -> FittedRecipe {
+    guard let target = options.target else {
+      throw UsageError("types need a size to be chosen for")
+    }
+    return try choose(
+      measure(cancellation: cancellation, progress: progress), for: target)
+  }
+
+  /// Measures what is not known yet.
+  ///
+  /// - Parameter others: types, by tensor or stack, that are no candidates but to be known too.
+  func measure(
+    _ others: [ExactString: [TensorType]] = [:], cancellation: CancellationFlag,
+    progress: (@Sendable (RunProgress) -> Void)?
+  ) throws -> FitMeasurements {
     let kernels = try Converter.statingUsage { try KernelTable.choice.get() }
     var measurements = known
     do {
-      try measureErrors(&measurements, kernels, cancellation, progress)
+      try measureErrors(&measurements, others, kernels, cancellation, progress)
       try measureDivergences(&measurements, kernels, cancellation, progress)
     } catch is ForwardCancelled {
       throw interrupted(measurements)
@@ -204,10 +267,10 @@ public struct Fitter: Sendable {
       throw interrupted(measurements)
     }
     try base.inputs.source.checkUnchanged()
-    return try choose(measurements)
+    return measurements
   }
 
-  private func interrupted(_ measurements: FitMeasurements) -> FitInterrupted {
+  func interrupted(_ measurements: FitMeasurements) -> FitInterrupted {
     let isKept = options.measurementsFile != nil && !measurements.errors.isEmpty
     return FitInterrupted(
       measurementsFile: isKept ? options.measurementsFile : nil,
@@ -220,14 +283,15 @@ public struct Fitter: Sendable {
   }
 
   private func measureErrors(
-    _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
+    _ result: inout FitMeasurements, _ others: [ExactString: [TensorType]],
+    _ kernels: KernelTable, _ cancellation: CancellationFlag,
     _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws {
     // All experts of a stack in the same types, also those whose type is not to be chosen.
     var types: [ExactString: [TensorType]] = [:]
     for (index, candidates) in candidates.sorted(by: { $0.key < $1.key }) {
       let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
-      for type in candidates + probes(of: index)
+      for type in candidates + probes(of: index) + (others[stack] ?? [])
       where types[stack]?.contains(type) != true {
         types[stack, default: []].append(type)
       }
@@ -253,6 +317,12 @@ public struct Fitter: Sendable {
     try keep(result)
   }
 
+  /// What the plan takes of the importance file: entries of another length are none.
+  var usedImportance: [ExactString: [Float]] {
+    let names = Set(base.plan.tensors.compactMap(\.importance))
+    return base.inputs.importance.filter { names.contains($0.key) }
+  }
+
   private func probes(of index: Int) -> [TensorType] {
     probeTypes.probes(of: base.plan.tensors[index], candidates: candidates[index] ?? [])
   }
@@ -275,8 +345,10 @@ public struct Fitter: Sendable {
       }
     }
     let run = SensitivityRun(
-      model: opened.model, text: text, importance: base.inputs.importance, kernels: kernels,
-      threadCount: threadCount, memoryLimit: memoryLimit, cancellation: cancellation)
+      VariantRun(
+        model: opened.model, text: text, kernels: kernels, threadCount: threadCount,
+        memoryLimit: memoryLimit, cancellation: cancellation),
+      importance: usedImportance)
     try Converter.statingUsage {
       try run.run(probes, progress: progress) { found in
         for (probe, divergence) in found {

@@ -8,6 +8,8 @@ import StrictJSON
 public struct MemoryQuestion: Sendable {
   /// Name of an archive that is never written.
   public static let plannedName = "an archive that is only planned"
+  /// One-line remarks.
+  public let notes: [String]
   private let reports: [MemoryReport]
   /// Of a checkpoint, whose types are still open.
   private let overview: HardwareOverview?
@@ -28,7 +30,8 @@ public struct MemoryQuestion: Sendable {
     recipe.type = isArchive ? "copy" : type ?? "BF16"
     let converter = try Converter(checkpoint: path, output: Self.plannedName, recipe: recipe)
     let tensors = converter.plan.modelTensors.map { MemoryTensor($0) }
-    let model = try MemoryDimensions(converter.inputs.metadata, tensors: tensors, file: path)
+    let model = try converter.memoryDimensions()
+    notes = [target.contextWarning(model)].compactMap { $0 }
     let hardware = everywhere ? Hardware.all : [target.hardware]
     if isArchive || type != nil {
       overview = nil
@@ -56,5 +59,16 @@ public struct MemoryQuestion: Sendable {
       writer.array { json in for report in reports { report.write(to: &json) } }
     }
     return writer.text
+  }
+}
+
+extension Converter {
+  /// What the planned archive says of its model, as far as memory depends on it.
+  ///
+  /// - Throws: `FormatError` for an architecture that the memory model does not know.
+  func memoryDimensions() throws(FormatError) -> MemoryDimensions {
+    try MemoryDimensions(
+      inputs.metadata, tensors: plan.modelTensors.map { MemoryTensor($0) },
+      file: plan.inputs.first ?? "")
   }
 }

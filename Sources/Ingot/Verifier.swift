@@ -51,9 +51,12 @@ public struct Verifier: Sendable {
         options, kernels: try KernelTable.choice.get(), memoryLimit: memoryLimit,
         threadCount: threadCount)
       var warnings: [String] = []
+      var policyNote: String?
       if let policy {
         let resolved = try VerificationPolicy.resolve(
-          policy, fileType: verification.candidateFileType, hasCandidate: options.candidate != nil)
+          policy, fileType: verification.candidateFileType,
+          chosen: try verification.candidateChosenTypes(), hasCandidate: options.candidate != nil)
+        policyNote = resolved.isShipped ? resolved.description : nil
         let chosen = resolved.gates(measuring: verification.measured, besides: gates)
         try chosen.gates.check(
           measured: verification.measured, missing: verification.missing, policy: policy)
@@ -65,10 +68,12 @@ public struct Verifier: Sendable {
         // Missing, it is missed before anything is computed.
         _ = try MatrixLibrary.shared.get()
       }
-      return (verification, gates, warnings, try verification.budget())
+      return (verification, gates, warnings, try verification.budget(), policyNote)
     }
-    (verification, gates, warnings, budget) = planned
-    notes = planned.3.map { [planned.0.cost($0)] } ?? []
+    (verification, gates, warnings, budget) = (planned.0, planned.1, planned.2, planned.3)
+    notes =
+      (planned.4.map { ["policy auto: " + printable($0)] } ?? [])
+      + (planned.3.map { [planned.0.cost($0)] } ?? [])
   }
 
   /// Refuses to write over what is read.

@@ -104,9 +104,22 @@ extension PlanBuilder {
       metadata[SplitExperts.key] = .bool(true)
     }
     if recipe.hasProvenance {
-      metadata.merge(provenance(of: model.source, recipe: plan.recipe, version: version))
+      metadata.merge(
+        provenance(
+          of: model.source, recipe: plan.recipe, expectedDivergence: expectedDivergence(plan),
+          version: version))
     }
     return metadata
+  }
+
+  /// What the types were chosen to cost, where these are the types and the importance that this is
+  /// said of.
+  private func expectedDivergence(_ plan: ConversionPlan) -> Double? {
+    let isKept = plan.tensors.allSatisfy {
+      !$0.isForced || recipe.types[$0.name] == $0.type
+    }
+    return isKept && recipe.typesHaveImportance == (importance != nil)
+      ? recipe.expectedDivergence : nil
   }
 
   private func fileTypeOfMost(_ plan: ConversionPlan) -> UInt32 {
@@ -120,13 +133,18 @@ extension PlanBuilder {
 
 /// What an archive was made from, without anything that differs between machines: names and sizes of
 /// the source files, the recipe, and our version.
-func provenance(of source: any TensorSource, recipe: String, version: String) -> Metadata {
+func provenance(
+  of source: any TensorSource, recipe: String, expectedDivergence: Double? = nil, version: String
+) -> Metadata {
   let files = zip(source.files, source.fileByteCounts)
     .map { path, byteCount in (name: OutputFile.name(of: path), byteCount: byteCount) }
     .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
   var metadata = Metadata()
   metadata["ingot.version"] = .string(version)
-  metadata["ingot.recipe"] = .string(recipe)
+  metadata[RecipeFile.Key.title] = .string(recipe)
+  if let expectedDivergence {
+    metadata[RecipeFile.Key.expectedDivergence] = .float64(expectedDivergence)
+  }
   metadata["ingot.source.files"] = .array(.string(StringTable(files.map(\.name))))
   metadata["ingot.source.byte_counts"] = .array(.uint64(files.map(\.byteCount)))
   return metadata

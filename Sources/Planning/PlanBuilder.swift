@@ -4,58 +4,6 @@ import GGUF
 import Quantizers
 import Tensors
 
-/// Opens the input and plans the conversion, from headers alone.
-///
-/// - Parameters:
-///   - checkpoint: directory or file.
-///   - output: path of the archive; `nil` writes none.
-///   - projector: what to write of a vision tower; `nil` for nothing.
-///   - recipe: what the user asks for.
-///   - memoryLimit: files that planning has to hold are refused when they alone exceed it.
-///   - version: stored in the archive.
-/// - Returns: the plan, and what carrying it out needs besides.
-/// - Throws: `FormatError` about the input, `UsageError` about the recipe.
-package func makePlan(
-  checkpoint: String, output: String?, projector: ProjectorOutput? = nil, recipe: Recipe,
-  memoryLimit: UInt64, version: String
-) throws -> (plan: ConversionPlan, inputs: PlannedInputs) {
-  guard let output else {
-    guard let projector else { throw UsageError("nothing to write: give -o FILE") }
-    return try makePlan(
-      checkpoint: checkpoint, projector: projector, recipe: recipe, version: version)
-  }
-  try checkHeldFiles(checkpoint: checkpoint, recipe: recipe, memoryLimit: memoryLimit)
-  let model =
-    switch try InputKind(checkpoint) {
-    case .archive where projector != nil: throw OpenedCheckpoint.noTower(checkpoint)
-    case .archive: try InputModel(archive: checkpoint, recipe: recipe)
-    case .directory, .safetensors, .pytorch:
-      try InputModel(
-        checkpoint: checkpoint, projector: projector, recipe: recipe, version: version)
-    }
-  var builder = try PlanBuilder(model: model, recipe: recipe, output: output, version: version)
-  let (plan, metadata) = try builder.build()
-  return (
-    plan,
-    PlannedInputs(
-      source: builder.model.source, importance: builder.importance?.entries ?? [:],
-      expertCounts: builder.importance?.expertCounts ?? [:],
-      allowsNonFinite: recipe.allowsNonFinite, files: builder.inputFiles, metadata: metadata)
-  )
-}
-
-/// Refuses files that are read whole and do not fit the memory limit, before reading them.
-private func checkHeldFiles(checkpoint: String, recipe: Recipe, memoryLimit: UInt64) throws {
-  let tokenizers = ["tokenizer.json", "tokenizer.model"].map { checkpoint + "/" + $0 }
-  for path in tokenizers + [recipe.importanceFile].compactMap({ $0 }) {
-    // What is not there, or no file, is reported by whoever needs it.
-    guard let file = try? PositionalFile(path), file.byteCount > memoryLimit / 2 else { continue }
-    throw UsageError(
-      "--memory-limit \(memoryLimit) bytes is too small to read \(printable(path)), "
-        + "which has \(file.byteCount) bytes")
-  }
-}
-
 /// Turns an input and a recipe into a plan.
 struct PlanBuilder {
   /// Changed by `carryBlocks` only.
@@ -67,9 +15,13 @@ struct PlanBuilder {
   let isCopy: Bool
   /// `nil` for a copy.
   let mix: StockMix?
-  private let options: TypeOptions
+  let options: TypeOptions
 
-  init(model: InputModel, recipe: Recipe, output: String, version: String) throws {
+  /// - Parameter importance: what the recipe's file holds; `nil` where it names none.
+  init(
+    model: InputModel, recipe: Recipe, importance: ImportanceMatrix?, output: String,
+    version: String
+  ) throws {
     self.model = model
     // What a recipe that was read says of another model is found below.
     if recipe.expertStorage == .split {
@@ -88,10 +40,7 @@ struct PlanBuilder {
     if recipe.keepsSplit, model.partCount == 1 {
       throw UsageError("--keep-split needs a split archive as input")
     }
-    importance = try recipe.importanceFile.map {
-      try ImportanceMatrix($0)
-        .filtered(including: recipe.includedWeights, excluding: recipe.excludedWeights)
-    }
+    self.importance = importance
     if let importance, let last = importance.lastLayer, !isCopy, last >= model.facts.layerCount {
       throw FormatError(
         file: importance.file, field: "imatrix",
@@ -168,6 +117,11 @@ struct PlanBuilder {
   /// Options that mean nothing for this input or this recipe.
   private func optionsWithoutEffect() -> [String] {
     var notes: [String] = []
+    if recipe.typesHaveImportance == true, importance == nil, !isCopy {
+      notes.append(
+        "the recipe's types were chosen with an importance matrix: without --imatrix the archive "
+          + "will be worse than they promise")
+    }
     if model.isArchive, recipe.preTokenizer != nil {
       notes.append("--pre-tokenizer has no effect on an archive, whose tokenizer is kept")
     }
@@ -220,22 +174,6 @@ struct PlanBuilder {
     return planned
   }
 
-  /// One line for all tensors that the importance matrix does not cover.
-  private func noteMissingImportance(_ tensors: [ConversionPlan.Tensor], _ notes: inout [String]) {
-    guard options.hasImportance else { return }
-    let names = tensors.filter {
-      $0.type.isBlockType && !$0.isPlainCopy && $0.importance == nil
-    }.map { printable($0.name.string) }
-    // Hardly any matrix covers embedding and output: that is no sign of the wrong one.
-    let usual: Set = ["token_embd.weight", "output.weight"]
-    guard names.contains(where: { !usual.contains($0) }) else { return }
-    let quantizedCount = tensors.count { $0.type.isBlockType && !$0.isPlainCopy }
-    let shown = names.prefix(4).joined(separator: ", ") + (names.count > 4 ? ", …" : "")
-    notes.append(
-      "\(names.count) of \(quantizedCount) quantized tensors have no importance (\(shown)): "
-        + "does the matrix belong to this model?")
-  }
-
   private func checkConvertible(_ tensor: InputModel.Tensor, to type: TensorType) throws {
     guard KernelTable.scalar.canDequantize(tensor.storedType) else {
       throw failure(
@@ -255,63 +193,7 @@ struct PlanBuilder {
     }
   }
 
-  /// Name of the importance entry for a tensor, checked against its shape.
-  private func importanceEntry(
-    _ tensor: InputModel.Tensor, _ assignment: TypeAssignment, notes: inout [String]
-  ) throws -> ExactString? {
-    let isQuantized = assignment.type.isBlockType && tensor.storedType != assignment.type
-    guard isQuantized || recipe.isDraft && assignment.isQuantizable else { return nil }
-    guard let importance, options.hasImportance else {
-      if recipe.isDraft { return nil }
-      switch need(assignment) {
-      case .never: break
-      case .advised:
-        notes.append(
-          "\(assignment.type.name) (tensor \(tensor.name)) is much worse without --imatrix FILE")
-      case .always, .inMix:
-        throw UsageError(
-          "\(assignment.type.name) (tensor \(tensor.name)) needs an importance matrix; "
-            + "make one with 'ingot calibrate' and pass --imatrix FILE")
-      }
-      return nil
-    }
-    let name = tensor.expert?.stack ?? tensor.name
-    guard let values = importance.entries[name] else {
-      guard need(assignment) == .never else {
-        throw FormatError(
-          file: importance.file, field: tensor.name.string,
-          reason: .missing("an entry, and \(assignment.type.name) needs one"),
-          advice: "choose another type for it with --tensor-type or --embedding-type")
-      }
-      return nil
-    }
-    let expertCount = tensor.shape.dimensions.dropLast(2).reduce(1, *)
-    let columns = tensor.shape.columnCount
-    let needed = columns * expertCount
-    // An expert's own matrix takes its part of the stack's.
-    let fits =
-      tensor.expert.map {
-        values.count == columns * model.facts.expertCount && $0.index < model.facts.expertCount
-      } ?? (values.count == needed)
-    guard fits else {
-      // llama-imatrix counts look-ups of the embedding, not columns; the reference skips it too.
-      if tensor.name == "token_embd.weight", need(assignment) == .never { return nil }
-      throw FormatError(
-        file: importance.file, field: tensor.name.string,
-        reason: .inconsistent("has \(values.count) values, the tensor needs \(needed)"),
-        advice: "the importance matrix belongs to another model")
-    }
-    return name
-  }
-
-  /// Whether a tensor's type needs importance: because the quantizer is not defined without, or
-  /// because the reference refuses to make it.
-  private func need(_ assignment: TypeAssignment) -> OutputType.ImportanceNeed {
-    let need = OutputType(assignment.type)?.importanceNeed ?? .never
-    return need == .always || assignment.requiresImportance ? need : .never
-  }
-
-  private func failure(
+  func failure(
     _ tensor: InputModel.Tensor, _ reason: FormatError.Reason, advice: String? = nil
   ) -> FormatError {
     var file = model.facts.file

@@ -20,6 +20,10 @@ public struct Recipe: Sendable {
   public var types: [ExactString: TensorType] = [:]
   /// What the archive says that it was made by, where `types` were chosen; `nil`: the mix's name.
   public var title: String?
+  /// Mean KL divergence in nats that `types` are expected to cost; `nil` where no text was read.
+  public var expectedDivergence: Double?
+  /// Whether `types` were chosen by importance; `nil` where nothing is known.
+  public var typesHaveImportance: Bool?
   /// How matrices of experts are stored; `nil`: stacked, and with `--type copy` as they are.
   public var expertStorage: ExpertStorage?
 
@@ -60,6 +64,8 @@ public struct Recipe: Sendable {
     types = file.types
     title = file.title
     expertStorage = file.experts
+    expectedDivergence = file.expectedDivergence
+    typesHaveImportance = file.hasImportance
     typesFile = path
   }
 

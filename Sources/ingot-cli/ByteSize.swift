@@ -4,6 +4,8 @@ import Ingot
 /// A number of bytes as people write it: K, M, G are powers of 1000, KiB, MiB, GiB of 1024.
 struct ByteSize: ExpressibleByArgument, Hashable {
   var byteCount: UInt64
+  /// As typed, where there was no unit.
+  private var bareNumber: String?
 
   /// For help texts.
   static let grammar =
@@ -24,7 +26,24 @@ struct ByteSize: ExpressibleByArgument, Hashable {
     else { return nil }
     let bytes = (number * unit.factor).rounded(.down)
     guard bytes >= 1, bytes < 9e18 else { return nil }
+    // Only whole bytes are bytes.
+    guard !unit.suffix.isEmpty || number == bytes || bytes < Self.unlikelyByteCount else {
+      return nil
+    }
     byteCount = UInt64(bytes)
+    if unit.suffix.isEmpty { bareNumber = argument }
+  }
+
+  /// Nobody means so few bytes.
+  private static let unlikelyByteCount = 1e6
+
+  /// The bytes of a size of memory or of an archive, where a unit was most likely forgotten.
+  func withUnit(_ option: String) throws -> UInt64 {
+    if let bareNumber, Double(byteCount) < Self.unlikelyByteCount {
+      throw UsageError(
+        "\(option) \(bareNumber) is \(byteCount) bytes: write the unit, such as \(bareNumber)GiB")
+    }
+    return byteCount
   }
 
   init(byteCount: UInt64) { self.byteCount = byteCount }

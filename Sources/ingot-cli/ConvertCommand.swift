@@ -61,53 +61,15 @@ struct ConvertCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Type of the tensors in whose name a regular expression is found; may be repeated, the first "
-        + "match wins.", valueName: "pattern=type"))
-  var tensorType: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "File with pattern=type entries, separated by white space.", valueName: "file"),
-    completion: .file())
-  var tensorTypeFile: [String] = []
-
-  @Option(help: ArgumentHelp("Type of output.weight.", valueName: "type"))
-  var outputTensorType: String?
-
-  @Option(help: ArgumentHelp("Type of token_embd.weight.", valueName: "type"))
-  var embeddingType: String?
-
-  @Flag(help: "Leave output.weight as it is.")
-  var leaveOutputTensor = false
-
-  @Option(
-    help: ArgumentHelp(
       "Types by tensor, from 'ingot plan -o' or from another archive.", valueName: "file"),
     completion: .file())
   var recipe: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "One tensor for all experts of a layer (stacked), or one for each (split), which only ingot "
-        + "reads.", valueName: "form"))
-  var experts: ExpertStorage?
+  @OptionGroup
+  var tensors: RecipeArguments
 
   @OptionGroup(title: "Types for a size")
   var fit: FitArguments
-
-  @Option(
-    help: ArgumentHelp("Importance matrix, GGUF or .dat.", valueName: "file"), completion: .file())
-  var imatrix: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "Use importance only for tensors with this in their name.", valueName: "text"))
-  var includeWeights: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "Do not use importance for tensors with this in their name.", valueName: "text"))
-  var excludeWeights: [String] = []
 
   @Option(
     name: .customLong("override-kv"),
@@ -137,17 +99,8 @@ struct ConvertCommand: ParsableCommand {
   @Flag(help: "Write as many files as the input archive has.")
   var keepSplit = false
 
-  @Flag(help: "Accept an input that is already quantized.")
-  var allowRequantize = false
-
   @Flag(help: "Accept NaN and infinite weights.")
   var allowNonfinite = false
-
-  @Flag(
-    help: ArgumentHelp(
-      "Write a Llama 4 whose attention llama.cpp would compute differently.",
-      discussion: "The archive then says so in ingot.attention.* keys, which only ingot reads."))
-  var allowNonstock = false
 
   @Flag(help: "Leave out the ingot.* keys: the file is then the reference tools', byte for byte.")
   var noProvenance = false
@@ -186,9 +139,6 @@ struct ConvertCommand: ParsableCommand {
 
   private func checkOptions() throws {
     try checkThreadCount(threads)
-    if !includeWeights.isEmpty, !excludeWeights.isEmpty {
-      throw UsageError("--include-weights and --exclude-weights exclude each other")
-    }
     if keepSplit, splitMaxSize != nil {
       throw UsageError("--keep-split and --split-max-size exclude each other")
     }
@@ -251,7 +201,7 @@ struct ConvertCommand: ParsableCommand {
   private func fitted() throws -> Recipe {
     let recipe = try asked
     let chosen = self.recipe != nil ? "--recipe" : "a size"
-    guard let options = try fit.options else {
+    guard let options = try fit.options() else {
       if self.recipe != nil, type != nil || pure {
         throw UsageError("\(chosen) says every type: leave out --type and --pure")
       }
@@ -284,26 +234,16 @@ struct ConvertCommand: ParsableCommand {
     get throws {
       var recipe = Recipe()
       if let path = self.recipe { try recipe.take(file: path) }
-      if let experts { recipe.expertStorage = experts }
+      try tensors.apply(to: &recipe)
       if let type { recipe.type = type }
       recipe.isPure = pure
-      recipe.tensorTypes = tensorType
-      recipe.tensorTypeFiles = tensorTypeFile
-      recipe.outputTensorType = outputTensorType
-      recipe.embeddingType = embeddingType
-      recipe.leavesOutputTensor = leaveOutputTensor
-      recipe.importanceFile = imatrix
-      recipe.includedWeights = includeWeights
-      recipe.excludedWeights = excludeWeights
       recipe.metadataOverrides = overrideKV
       recipe.chatTemplateFile = chatTemplate
       recipe.modelName = modelName
       recipe.preTokenizer = preTokenizer
       recipe.splitByteCount = splitMaxSize?.byteCount
       recipe.keepsSplit = keepSplit
-      recipe.allowsRequantizing = allowRequantize
       recipe.allowsNonFinite = allowNonfinite
-      recipe.allowsNonstock = allowNonstock
       recipe.hasProvenance = !noProvenance
       return recipe
     }

@@ -50,6 +50,13 @@ struct FitArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "No type that is slow there; separated by commas: "
+        + FitOptions.fastPlaces.joined(separator: ", ") + ". gpu means any accelerator.",
+      valueName: "places"), completion: .list(FitOptions.fastPlaces))
+  var fastOn: String?
+
+  @Option(
+    help: ArgumentHelp(
       "Types that are tried on the text, one tensor at a time, separated by commas (default: "
         + "Q3_K, Q8_0).",
       valueName: "types"))
@@ -61,58 +68,57 @@ struct FitArguments: ParsableArguments {
     completion: .file())
   var measurements: String?
 
-  /// `nil` where no size was asked for.
-  var options: FitOptions? {
-    get throws {
-      let target: FitTarget
-      let memory = try memory.target(hardware: hardwareName)
-      switch (targetSize, targetBpw, memory) {
-      case (nil, nil, nil):
-        let given = [
-          ("--text", text != nil), ("--text-context", textContext != nil),
-          ("--chunks", chunks != nil), ("--types", types != nil), ("--min-type", minType != nil),
-          ("--max-type", maxType != nil), ("--probe", probe != nil),
-          ("--measurements", measurements != nil),
-        ].filter(\.1)
-        if let first = given.first {
-          throw UsageError(
-            "\(first.0) needs a size: --fit, --memory, --target-size or --target-bpw")
-        }
-        return nil
-      case (nil, nil, let memory?): target = .memory(memory)
-      case (let size?, nil, nil): target = .byteCount(size.byteCount)
-      case (nil, let bits?, nil):
-        guard bits > 0, bits <= 32 else {
-          throw UsageError("--target-bpw takes a number up to 32, not \(bits)")
-        }
-        target = .bitsPerWeight(bits)
-      default:
+  /// - Parameter isCurve: whether all sizes are asked for, so that none needs to be named.
+  /// - Returns: `nil` where no size was asked for.
+  func options(isCurve: Bool = false) throws -> FitOptions? {
+    let target: FitTarget?
+    let memory = try memory.target(hardware: hardwareName)
+    switch (targetSize, targetBpw, memory) {
+    case (nil, nil, nil) where isCurve: target = nil
+    case (nil, nil, nil):
+      let given = [
+        ("--text", text != nil), ("--text-context", textContext != nil),
+        ("--chunks", chunks != nil), ("--types", types != nil), ("--min-type", minType != nil),
+        ("--max-type", maxType != nil), ("--probe", probe != nil),
+        ("--measurements", measurements != nil),
+      ].filter(\.1)
+      if let first = given.first {
         throw UsageError(
-          "--fit or --memory, --target-size and --target-bpw exclude each other")
+          "\(first.0) needs a size: --fit, --memory, --target-size or --target-bpw")
       }
-      if text == nil {
-        let given = [
-          ("--text-context", textContext != nil), ("--chunks", chunks != nil),
-          ("--probe", probe != nil),
-        ]
-        if let first = given.first(where: \.1) { throw UsageError("\(first.0) needs a --text") }
+      return nil
+    case (nil, nil, let memory?): target = .memory(memory)
+    case (let size?, nil, nil): target = .byteCount(try size.withUnit("--target-size"))
+    case (nil, let bits?, nil):
+      guard bits > 0, bits <= 32 else {
+        throw UsageError("--target-bpw takes a number up to 32, not \(bits)")
       }
-      var options = FitOptions(target: target)
-      options.text = text
-      options.contextLength = textContext
-      options.chunkLimit = chunks
-      options.types = Self.list(types)
-      options.minimumType = minType
-      options.maximumType = maxType
-      options.probeTypes = Self.list(probe)
-      options.measurementsFile = measurements
-      return options
+      target = .bitsPerWeight(bits)
+    default:
+      throw UsageError(
+        "--fit or --memory, --target-size and --target-bpw exclude each other")
     }
+    if text == nil {
+      let given = [
+        ("--text-context", textContext != nil), ("--chunks", chunks != nil),
+        ("--probe", probe != nil),
+      ]
+      if let first = given.first(where: \.1) { throw UsageError("\(first.0) needs a --text") }
+    }
+    var options = FitOptions(target: target)
+    options.text = text
+    options.contextLength = textContext
+    options.chunkLimit = chunks
+    options.types = Self.list(types)
+    options.minimumType = minType
+    options.maximumType = maxType
+    options.fastOn = Self.list(fastOn)
+    options.probeTypes = Self.list(probe)
+    options.measurementsFile = measurements
+    return options
   }
 
   private static func list(_ text: String?) -> [String] {
     text?.split(separator: ",").map(String.init) ?? []
   }
 }
-
-extension ExpertStorage: ExpressibleByArgument {}

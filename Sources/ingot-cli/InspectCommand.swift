@@ -8,13 +8,16 @@ struct InspectCommand: ParsableCommand {
     discussion: """
       Reads safetensors and PyTorch files, GGUF archives (also the first of a split) and Hugging Face \
       directories; no tensor data is read. Of an importance file (--imatrix of convert) it shows \
-      statistics: how important columns are, how evenly, and which experts the text never reached.
+      statistics: how important columns are, how evenly, and which experts the text never reached. Of a \
+      recipe ('plan -o') or of measurements ('plan --measurements') it shows types, and what they cost.
 
       EXAMPLES
         ingot inspect llama.gguf --metadata
         ingot inspect Llama-3.1-8B --tensors
         ingot inspect llama.gguf --tensors --json | jq '.tensors[].type'
         ingot inspect imatrix.gguf --tensors
+        ingot inspect recipe.json
+        ingot inspect llama.gguf --recipe > recipe.json
       """)
 
   @Argument(help: "File or directory.", completion: .file())
@@ -26,11 +29,31 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "List the metadata.")
   var metadata = false
 
+  @Flag(help: "Print the types of an archive's tensors as 'convert --recipe' reads them.")
+  var recipe = false
+
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {
     try reportingErrors {
+      if recipe {
+        if tensors || metadata || json {
+          throw UsageError("--recipe prints a recipe, which is JSON, and nothing besides")
+        }
+        try Terminal.print(try RecipeInspection(of: path).file)
+        return
+      }
+      if let recipe = try RecipeInspection(file: path) {
+        try Terminal.print(
+          json ? recipe.json(showsTensors: tensors) : recipe.table(showsTensors: tensors))
+        return
+      }
+      if let measurements = try MeasurementsInspection(path) {
+        try Terminal.print(
+          json ? measurements.json : measurements.table(showsTensors: tensors))
+        return
+      }
       if let importance = try ImportanceInspection(path) {
         try Terminal.print(json ? importance.json : importance.table(showsTensors: tensors))
         return

@@ -59,18 +59,30 @@ struct MemoryArguments: ParsableArguments {
     return try target(hardware: hardware, context: context)
   }
 
-  func target(hardware: String?, context: Int) throws -> MemoryTarget {
+  /// - Parameters:
+  ///   - hardware: its name; `nil` with `--memory`.
+  ///   - option: that the name was given with.
+  ///   - context: tokens that every sequence can hold.
+  func target(hardware: String?, option: String = "--fit", context: Int) throws -> MemoryTarget {
+    let limits = FitOptions.self
+    for (option, value, limit) in [
+      ("--context", context, limits.contextLimit),
+      ("--parallel", parallel ?? 1, limits.parallelLimit),
+      ("--ubatch", ubatch ?? 1, limits.microBatchLimit),
+    ] where !(1...limit).contains(value) {
+      throw UsageError("\(option) takes 1 to \(limit), not \(value)")
+    }
     let types = (kvType ?? "f16").split(separator: ",", omittingEmptySubsequences: false)
     guard types.count <= 2, let keys = types.first, let values = types.last else {
       throw UsageError("--kv-type takes a type, or KEYS,VALUES")
     }
     do {
       return try MemoryTarget(
-        hardware: hardware, byteCount: memory?.byteCount, deviceCount: devices ?? 1,
+        hardware: hardware, byteCount: try memory?.withUnit("--memory"), deviceCount: devices ?? 1,
         context: context, parallel: parallel ?? 1, keyType: String(keys),
         valueType: String(values), microBatch: ubatch ?? 512,
         usesFlashAttention: !noFlashAttention, isUnified: kvUnified, keepsFullWindow: swaFull,
-        splitsTensors: splitTensors)
+        splitsTensors: splitTensors, option: option)
     } catch let error as OptionError {
       throw UsageError(error.description)
     }

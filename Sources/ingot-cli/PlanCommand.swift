@@ -12,6 +12,9 @@ struct PlanCommand: ParsableCommand {
       the model reads it once for every tensor, with only that one quantized. Without a text all \
       tensors count by the error of their weights alone, which chooses worse.
 
+      --curve shows all sizes at once: what each is expected to cost, and where the stock mixes lie; \
+      --plot draws it. A size, as with --fit, is marked in it then.
+
       --hardware answers without choosing: what fits where. Of an archive with the types that it has, of a \
       checkpoint with a mix (--type), or with the best single type.
 
@@ -23,6 +26,8 @@ struct PlanCommand: ParsableCommand {
       -o recipe.json
         ingot convert Llama-3.1-8B -o llama.gguf --imatrix imatrix.gguf --recipe recipe.json
         ingot plan Llama-4-Scout --fit h100-80gb --context 131072 --imatrix imatrix.gguf -o recipe.json
+        ingot plan Llama-3.1-8B --curve --imatrix imatrix.gguf --text calibration.txt \
+      --measurements 8b.json --plot curve.html
         ingot plan Llama-4-Maverick --hardware all --context 32768
         ingot plan llama.gguf --hardware rtx-4090-24gb
         ingot plan Llama-3.1-8B --target-bpw 4.5 --keep output=Q8_0 --max-type Q6_K
@@ -42,30 +47,30 @@ struct PlanCommand: ParsableCommand {
   @Option(help: ArgumentHelp("A stock mix to ask about with --hardware.", valueName: "type"))
   var type: String?
 
-  @Option(
-    name: [.customLong("keep"), .customLong("tensor-type")],
-    help: ArgumentHelp(
-      "Type of the tensors in whose name a regular expression is found, not to be chosen; may be "
-        + "repeated.", valueName: "pattern=type"))
-  var keep: [String] = []
-
-  @Option(
-    help: ArgumentHelp("Importance matrix, GGUF or .dat.", valueName: "file"), completion: .file())
-  var imatrix: String?
+  @Flag(
+    help: "Say what every size costs, from the smallest on, and where the stock mixes lie.")
+  var curve = false
 
   @Option(
     help: ArgumentHelp(
-      "One type for all experts of a layer (stacked), or one for each (split).", valueName: "form"))
-  var experts: ExpertStorage?
+      "Draw the curve, in FILE.svg or on a page FILE.html; may be repeated.", valueName: "file"),
+    completion: .file(extensions: ["svg", "html"]))
+  var plot: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Of the curve's sizes, measure so many on the --text, each with all of its types.",
+      valueName: "count"))
+  var measurePoints: Int?
+
+  @OptionGroup
+  var tensors: RecipeArguments
 
   @Option(
     name: [.short, .long],
     help: ArgumentHelp("Write the recipe for 'convert --recipe'.", valueName: "file"),
     completion: .file())
   var output: String?
-
-  @Flag(help: "Accept an input that is already quantized.")
-  var allowRequantize = false
 
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))
   var threads = Converter.defaultThreadCount
@@ -87,25 +92,66 @@ struct PlanCommand: ParsableCommand {
         return
       }
       if type != nil { throw UsageError("--type needs --hardware: types are what a plan chooses") }
-      guard var options = try fit.options else {
+      try checkCurveOptions()
+      guard var options = try fit.options(isCurve: curve) else {
         throw UsageError(
-          "say what to plan for: --fit, --memory, --target-size, --target-bpw or --hardware")
+          "say what to plan for: --fit, --memory, --target-size, --target-bpw, --curve or --hardware"
+        )
       }
       options.recipeFile = output
+      options.plotFiles = plot
       catchSignals()
       let fitter = try Fitter(
-        checkpoint: checkpoint, output: archive, recipe: recipe, options,
+        checkpoint: checkpoint, output: MemoryQuestion.plannedName, recipe: try recipe, options,
         memoryLimit: memoryLimit.byteCount, threadCount: threads)
       for note in fitter.notes { Terminal.note(note) }
-      let fitted = try run(fitter)
+      if curve {
+        try showCurve(fitter)
+        return
+      }
+      let fitted = try withProgress { try fitter.run(cancellation: interruption, progress: $0) }
       if let output { try fitted.write(output) }
       try Terminal.print(json ? fitted.reportJSON : fitted.report)
     }
   }
 
+  private func checkCurveOptions() throws {
+    if !curve, !plot.isEmpty || measurePoints != nil {
+      throw UsageError("\(plot.isEmpty ? "--measure-points" : "--plot") needs --curve")
+    }
+    if curve, output != nil {
+      throw UsageError("--curve shows all sizes and writes no recipe: leave out -o")
+    }
+    if let path = plot.first(where: { !$0.hasSuffix(".svg") && !$0.hasSuffix(".html") }) {
+      throw UsageError("--plot \(printable(path)): takes a name that ends in .svg or .html")
+    }
+    if let measurePoints, measurePoints < 1 {
+      throw UsageError("--measure-points takes 1 or more, not \(measurePoints)")
+    }
+  }
+
+  private func showCurve(_ fitter: Fitter) throws {
+    let curve = try withProgress {
+      try fitter.curve(measuring: measurePoints ?? 0, cancellation: interruption, progress: $0)
+    }
+    for path in plot {
+      if path.hasSuffix(".html") {
+        try OutputFile.write(Array(curve.html.utf8), to: path)
+      } else if let svg = curve.svg {
+        try OutputFile.write(Array(svg.utf8), to: path)
+      } else {
+        throw UsageError("--plot: no size loses anything, so there is nothing to draw")
+      }
+    }
+    try Terminal.print(json ? curve.json : curve.table)
+  }
+
   /// What fits where.
   private func answer(_ hardware: String) throws {
     let isEverywhere = hardware.lowercased() == "all"
+    if curve || !plot.isEmpty || measurePoints != nil {
+      throw UsageError("--hardware asks what fits: leave out --curve and its options")
+    }
     if fit.hardwareName != nil || fit.targetSize != nil || fit.targetBpw != nil || output != nil {
       throw UsageError("--hardware asks what fits, and chooses nothing: leave out sizes and -o")
     }
@@ -114,26 +160,26 @@ struct PlanCommand: ParsableCommand {
     }
     if fit.memory.memory != nil { throw UsageError("--hardware and --memory exclude each other") }
     let target = try fit.memory.target(
-      hardware: isEverywhere ? "h100-80gb" : hardware, context: fit.memory.context ?? 8192)
+      hardware: isEverywhere ? "h100-80gb" : hardware, option: "--hardware",
+      context: fit.memory.context ?? 8192)
     let question = try MemoryQuestion(checkpoint, type: type, everywhere: isEverywhere, target)
+    for note in question.notes { Terminal.note(note) }
     try Terminal.print(json ? question.json : question.text)
   }
 
-  private func run(_ fitter: Fitter) throws -> FittedRecipe {
+  private func withProgress<Result>(
+    _ body: (@escaping @Sendable (RunProgress) -> Void) throws -> Result
+  ) throws -> Result {
     let line = StepLine(progress)
     defer { line.finish() }
-    return try fitter.run(cancellation: interruption) { line.update($0) }
+    return try body { line.update($0) }
   }
 
-  /// What the archive would be called; nothing is written there.
-  private var archive: String { MemoryQuestion.plannedName }
-
   private var recipe: Recipe {
-    var recipe = Recipe()
-    recipe.tensorTypes = keep
-    recipe.importanceFile = imatrix
-    recipe.expertStorage = experts
-    recipe.allowsRequantizing = allowRequantize
-    return recipe
+    get throws {
+      var recipe = Recipe()
+      try tensors.apply(to: &recipe)
+      return recipe
+    }
   }
 }

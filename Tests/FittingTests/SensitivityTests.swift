@@ -44,9 +44,10 @@ private func probed(
     file, tokens: file.tokens(model.encoder), encoder: model.encoder, contextLength: context,
     chunkLimit: chunks)
   let run = SensitivityRun(
-    model: model.model, text: text, importance: importance,
-    kernels: try KernelTable.choice.get(), threadCount: 2, memoryLimit: memoryLimit,
-    cancellation: CancellationFlag())
+    VariantRun(
+      model: model.model, text: text, kernels: try KernelTable.choice.get(), threadCount: 2,
+      memoryLimit: memoryLimit, cancellation: CancellationFlag()),
+    importance: importance)
   var result: [SensitivityRun.Probe: Double] = [:]
   try run.run(probes, progress: nil) { found in
     for (probe, divergence) in found { result[probe] = divergence }

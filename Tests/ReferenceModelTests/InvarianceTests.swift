@@ -1,6 +1,7 @@
 import Quantizers
 import ReferenceModel
 import Synchronization
+import Tensors
 import TestSupport
 import Testing
 import Threads
@@ -53,6 +54,41 @@ import Threads
     #expect(relativeMaximum(found, expected) <= Self.limit)
     let drift = relativeMaximum(expected, try model.logits(tokens))
     #expect(drift > 0.01 && drift < 1)
+  }
+
+  /// Types that weigh by a whole row are put in its place whole, though tiles are narrower.
+  @Test(arguments: [TensorType.q4_1, .q5_0, .q4_K])
+  func tilingOfSubstitutions(_ type: TensorType) throws {
+    var random = SplitMix64(seed: 3)
+    let choices = [WeightRole.layer(0, .query), .layer(1, .gate), .layer(3, .down), .output].map {
+      role in
+      WeightSubstitution.Choice(
+        role: role, types: [type],
+        importance: (0..<(model.inputLengths[role] ?? 0)).map { _ in
+          Float.random(in: 0.01...4, using: &random)
+        })
+    }
+    let substitution = WeightSubstitution(choices, of: model)
+    func logits(_ tiling: ForwardTiling) throws -> [Float] {
+      let scratch = ForwardScratch(
+        [model], tokenCount: tokens.count, contextLength: tokens.count, threadCount: 2,
+        tiling: tiling)
+      let pass = ForwardPass(
+        model, scratch: scratch, kernels: try KernelTable(forced: nil),
+        cancellation: CancellationFlag(), substitution: substitution)
+      try pass.embed(tokens)
+      try pass.runAllLayers()
+      try pass.beginOutput(positions: Array(tokens.indices))
+      return try pass.allLogits(positionCount: tokens.count)
+    }
+    let whole = try logits(.standard)
+    var tiling = ForwardTiling()
+    tiling.rowCount = 48
+    // Rows have 256 and 768 weights.
+    tiling.columnCount = 256
+    #expect(relativeMaximum(try logits(tiling), whole) <= Self.limit)
+    let drift = relativeMaximum(whole, try model.logits(tokens))
+    #expect(drift > 0.01 && drift < 2, "\(drift)")
   }
 
   /// Chunks of a group neither see each other nor each other's positions.

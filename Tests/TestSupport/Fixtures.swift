@@ -16,6 +16,16 @@ package enum Fixtures {
     (try? PositionalFile.readAll(path(relative), limit: 64 << 20)) != nil
   }
 
+  /// A file that a test made, anywhere.
+  package static func text(_ path: String) throws -> String {
+    String(decoding: try PositionalFile.readAll(path, limit: 64 << 20), as: UTF8.self)
+  }
+
+  /// Whether two files that tests made have the same bytes.
+  package static func isSame(_ a: String, _ b: String) throws -> Bool {
+    try PositionalFile.readAll(a, limit: 1 << 28) == PositionalFile.readAll(b, limit: 1 << 28)
+  }
+
   package static func bytes(_ relative: String) throws -> [UInt8] {
     try PositionalFile.readAll(path(relative), limit: 64 << 20)
   }

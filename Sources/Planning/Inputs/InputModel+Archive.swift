@@ -31,19 +31,24 @@ extension InputModel {
       return result
     }
     generated = []
-    facts = try Self.facts(metadata, file: path, areNeeded: !recipe.isCopy)
+    facts = try ModelFacts(metadata, file: path, areNeeded: !recipe.isCopy)
     self.metadata = metadata
     isArchive = true
     partCount = archive.parts.count
     notes = []
   }
+}
 
+extension ModelFacts {
   /// What the rules of the mixes ask about a model, from its archive's metadata.
   ///
-  /// A copy asks no rules: what is there is checked, but archives that are no models have less.
-  private static func facts(
-    _ metadata: Metadata, file: String, areNeeded: Bool
-  ) throws(FormatError) -> ModelFacts {
+  /// - Parameters:
+  ///   - metadata: of the archive.
+  ///   - file: its path.
+  ///   - areNeeded: a copy asks no rules: what is there is checked, but archives that are no models
+  ///     have less.
+  /// - Throws: `FormatError` about what is missing or out of range.
+  package init(_ metadata: Metadata, file: String, areNeeded: Bool = true) throws(FormatError) {
     let architecture = metadata["general.architecture"]?.string ?? ""
     guard !areNeeded || !architecture.isEmpty else {
       throw FormatError(
@@ -66,7 +71,7 @@ extension InputModel {
     }
     let headCount = try count(
       "attention.head_count", allowed: 0...65_536, absent: areNeeded ? nil : 1)
-    return ModelFacts(
+    self.init(
       file: file, architecture: architecture,
       layerCount: try count("block_count", allowed: 1...4_096, absent: areNeeded ? nil : 1),
       headCount: headCount,

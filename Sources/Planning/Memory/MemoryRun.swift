@@ -43,6 +43,8 @@ package struct MemoryRun: Sendable, Hashable {
 
   /// Largest context that is taken: positions are 32-bit numbers.
   package static let contextLimit = 1 << 30
+  /// Most tokens that are taken at a time.
+  package static let batchLimit = 65_536
   /// Most sequences that llama.cpp takes.
   package static let parallelLimit = 256
   /// Types that a cache can have.
@@ -61,8 +63,8 @@ package struct MemoryRun: Sendable, Hashable {
     guard context * parallel <= Self.contextLimit else {
       return "\(parallel) × \(context) tokens, allowed is \(Self.contextLimit) together"
     }
-    guard (1...65_536).contains(batch), (1...65_536).contains(microBatch) else {
-      return "batches of \(batch) and \(microBatch) tokens, allowed is 1 to 65536"
+    guard (1...Self.batchLimit).contains(batch), (1...Self.batchLimit).contains(microBatch) else {
+      return "batches of \(batch) and \(microBatch) tokens, allowed is 1 to \(Self.batchLimit)"
     }
     for type in [keyType, valueType] where !Self.cacheTypes.contains(type) {
       return "a cache of \(type.name); types are "

@@ -41,30 +41,53 @@ extension ForwardPass {
     _ input: MatrixView, by matrix: WeightMatrix, rows: Range<Int>, into output: MatrixView,
     adds: Bool, _ library: MatrixLibrary, _ buffers: WorkerBuffers
   ) throws {
+    if matrix.columnCount > scratch.tiling.columnCount(matrix.layout),
+      substitution?.needsWholeRows(of: matrix) == true
+    {
+      // A tile of fewer rows, but whole ones.
+      let rowLimit = max(1, buffers.weights.count / matrix.columnCount)
+      for index in 0..<rows.count.partCount(of: rowLimit) {
+        let part = rows.count.part(index, of: rowLimit)
+        try multiply(
+          input, by: matrix,
+          tile: (
+            rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound,
+            0..<matrix.columnCount
+          ),
+          into: output[columns: part], adds: adds, library, buffers)
+      }
+      return
+    }
     let partWidth = scratch.tiling.columnCount(matrix.layout)
     for index in 0..<matrix.columnCount.partCount(of: partWidth) {
-      let columns = matrix.columnCount.part(index, of: partWidth)
-      let runs = matrix.runs(rows: rows, columns: columns)
-      let weights = buffers.weights.matrix(rows: runs.count, columns: runs.length)
-      try read(matrix.tensor, runs, buffers, into: weights.start)
-      substitute(matrix, columns: columns, in: weights)
-      let adds = adds || index > 0
-      // What lies column by column is multiplied as it lies.
-      switch matrix.layout {
-      case .rows:
-        library.multiply(input[columns: columns], transposed: weights, into: output, adds: adds)
-      case .columns:
-        library.multiply(input[columns: columns], weights, into: output, adds: adds)
-      }
+      try multiply(
+        input, by: matrix, tile: (rows, matrix.columnCount.part(index, of: partWidth)),
+        into: output, adds: adds || index > 0, library, buffers)
+    }
+  }
+
+  /// The same for some columns, all of which have room in the buffers.
+  private func multiply(
+    _ input: MatrixView, by matrix: WeightMatrix, tile: (rows: Range<Int>, columns: Range<Int>),
+    into output: MatrixView, adds: Bool, _ library: MatrixLibrary, _ buffers: WorkerBuffers
+  ) throws {
+    let columns = tile.columns
+    let runs = matrix.runs(rows: tile.rows, columns: columns)
+    let weights = buffers.weights.matrix(rows: runs.count, columns: runs.length)
+    try read(matrix.tensor, runs, buffers, into: weights.start)
+    substitute(matrix, columns: columns, in: weights)
+    // What lies column by column is multiplied as it lies.
+    switch matrix.layout {
+    case .rows:
+      library.multiply(input[columns: columns], transposed: weights, into: output, adds: adds)
+    case .columns:
+      library.multiply(input[columns: columns], weights, into: output, adds: adds)
     }
   }
 
   /// Makes weights that were read what the substitution, if it is about them, would store.
   func substitute(_ matrix: WeightMatrix, columns: Range<Int>, in weights: MatrixView) {
-    guard let substitution, let expert = substitution.expert(of: matrix) else { return }
-    substitution.apply(
-      to: weights, layout: matrix.layout, columns: columns, expert: expert,
-      columnCount: matrix.columnCount, kernels)
+    substitution?.apply(to: weights, of: matrix, columns: columns, kernels)
   }
 
   /// Adds a part of a bias to the columns that belong to it, if the model has that bias.

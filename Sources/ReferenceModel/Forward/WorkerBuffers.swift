@@ -40,7 +40,9 @@ final class WorkerBuffers: @unchecked Sendable {
       _ matrix: WeightMatrix, _ role: WeightRole, _ tokenCount: Int, _ tiling: ForwardTiling
     ) {
       let rows = min(tiling.rowCount(matrix.layout), matrix.rowCount)
-      let tile = rows * min(tiling.columnCount(matrix.layout), matrix.columnCount)
+      // One whole row at least, for types that cannot be cut.
+      let tile = max(
+        matrix.columnCount, rows * min(tiling.columnCount(matrix.layout), matrix.columnCount))
       weights = max(weights, tile)
       keep(matrix.type, tile)
       guard case .layer(_, let weight) = role else { return }

@@ -18,11 +18,12 @@ package struct VerificationPolicy: Hashable, Sendable {
   /// - Parameters:
   ///   - argument: a file that exists wins over a mix of that name; `./auto` is a file.
   ///   - fileType: `general.file_type` of the candidate, which `auto` goes by; `nil` without one.
+  ///   - chosen: of a candidate whose types were chosen one by one, which `auto` goes by then.
   ///   - hasCandidate: whether there is a candidate at all.
   /// - Returns: the policy; its gates still have to fit what the run measures.
   /// - Throws: `OptionError` when nothing is meant by it, `FormatError` when the file is wrong.
   package static func resolve(
-    _ argument: String, fileType: UInt32?, hasCandidate: Bool = true
+    _ argument: String, fileType: UInt32?, chosen: ChosenTypes? = nil, hasCandidate: Bool = true
   ) throws -> VerificationPolicy {
     if argument == "auto" {
       guard hasCandidate else {
@@ -31,6 +32,7 @@ package struct VerificationPolicy: Hashable, Sendable {
           problem: "is the policy of the candidate's mix, and there is no candidate",
           advice: "name the archive to judge")
       }
+      if let policy = chosen.flatMap(VerificationPolicy.init) { return policy }
       return try shipped(fileType: fileType)
     }
     do throws(FormatError) {
@@ -91,7 +93,7 @@ package struct VerificationPolicy: Hashable, Sendable {
     self.init(name: file, description: description, gates: gates, isShipped: false)
   }
 
-  private init(name: String, description: String?, gates: Gates, isShipped: Bool) {
+  init(name: String, description: String?, gates: Gates, isShipped: Bool) {
     self.name = name
     self.description = description
     self.gates = gates

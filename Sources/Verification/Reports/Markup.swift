@@ -4,10 +4,10 @@ import ByteIO
 ///
 /// Everything goes through `visible` first: what would be invisible, or turn the reading direction
 /// of what follows, is spelled out.
-enum Markup {
+package enum Markup {
   /// One line in which nothing is hidden: line ends as `↵`, tabs as `⇥`, other control and format
   /// characters as `\u{…}`, and what no Unicode text may hold as `\u{…}` too.
-  static func visible(_ text: String, limit: Int = 400) -> String {
+  package static func visible(_ text: String, limit: Int = 400) -> String {
     var marked = String.UnicodeScalarView()
     for scalar in text.unicodeScalars.prefix(limit + 1) {
       switch scalar {
@@ -23,7 +23,7 @@ enum Markup {
   }
 
   /// For XML 1.0 content and attributes in double quotes; `visible` leaves nothing that XML forbids.
-  static func xml(_ text: String, limit: Int = 2000) -> String {
+  package static func xml(_ text: String, limit: Int = 2000) -> String {
     var result = ""
     for scalar in visible(text, limit: limit).unicodeScalars {
       switch scalar {
@@ -39,7 +39,7 @@ enum Markup {
   }
 
   /// For HTML content and attributes in double quotes.
-  static func html(_ text: String, limit: Int = 400) -> String { xml(text, limit: limit) }
+  package static func html(_ text: String, limit: Int = 400) -> String { xml(text, limit: limit) }
 
   /// For Markdown as plain text: nothing in it is markup, a link or somebody's name.
   static func markdown(_ text: String, limit: Int = 400) -> String {

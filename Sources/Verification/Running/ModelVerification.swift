@@ -164,6 +164,15 @@ package struct ModelVerification: Sendable {
   /// `general.file_type` of the candidate.
   package var candidateFileType: UInt32? { candidate?.fileType }
 
+  /// What is known of a candidate whose types were chosen; `nil` for any other.
+  ///
+  /// - Throws: `FormatError` about its metadata.
+  package func candidateChosenTypes() throws(FormatError) -> ChosenTypes? {
+    guard let candidate, let metadata = candidate.metadata else { return nil }
+    return try ChosenTypes(
+      metadata, tensors: candidate.model.source.tensors, file: candidate.path)
+  }
+
   private static func cut(
     _ text: TextFile, _ options: VerificationOptions, _ reference: OpenedModel,
     _ candidate: OpenedModel?, _ warnings: inout [String]

@@ -90,7 +90,7 @@ func roundedUp(_ value: Double) -> Double {
 }
 
 /// `10⁻³` for −3.
-func powerOfTen(_ exponent: Int) -> String {
+package func powerOfTen(_ exponent: Int) -> String {
   let digits: [Character: Character] = [
     "-": "⁻", "0": "⁰", "1": "¹", "2": "²", "3": "³", "4": "⁴", "5": "⁵", "6": "⁶", "7": "⁷",
     "8": "⁸", "9": "⁹",

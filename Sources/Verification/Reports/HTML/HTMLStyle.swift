@@ -1,6 +1,6 @@
 /// The look of the page: light and dark, from a phone to a wide screen, without any resource.
-enum HTMLStyle {
-  static let css = """
+package enum HTMLStyle {
+  package static let css = """
     :root {
       color-scheme: light dark;
       --paper: #f5f4f0; --card: #fff; --ink: #1b2227; --soft: #566069; --line: #dcdad3;

@@ -1,6 +1,6 @@
 /// A table with a heading for screen readers, in a frame that scrolls where it is too wide.
-struct HTMLTable {
-  enum Cell {
+package struct HTMLTable {
+  package enum Cell {
     case text(String), soft(String)
     /// Right-aligned.
     case number(String)
@@ -18,17 +18,17 @@ struct HTMLTable {
   private let caption: String
   /// Whether a phone shows the cells of a row one below the other.
   var isStacked = false
-  var header: [Cell] = []
-  var rows: [[Cell]] = []
+  package var header: [Cell] = []
+  package var rows: [[Cell]] = []
   /// Lines under a row, by the number of rows before them.
   private var notes: [Int: String] = [:]
 
-  init(_ caption: String) { self.caption = caption }
+  package init(_ caption: String) { self.caption = caption }
 
   /// Adds a line over the whole width under the last row.
   mutating func addNote(_ text: String) { notes[rows.count] = text }
 
-  var html: String {
+  package var html: String {
     var lines = [
       "<div class=\"scroll\" role=\"region\" aria-label=\"\(caption)\" tabindex=\"0\"><table\(isStacked ? " class=\"stacked\"" : "")>"
         + "<caption class=\"hidden\">\(caption)</caption>"

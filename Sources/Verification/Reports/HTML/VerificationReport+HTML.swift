@@ -7,27 +7,8 @@ extension VerificationReport {
     let sections = [
       header, tiles, gateCard, warningCard, charts, tensorCard, tokenCard, runCard,
     ]
-    return """
-      <!doctype html>
-      <html lang="en">
-      <head>
-      <meta charset="utf-8">
-      <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-      <meta name="viewport" content="width=device-width, initial-scale=1">
-      <meta name="generator" content="ingot \(Markup.html(ingotVersion))">
-      <title>\(title)</title>
-      <style>
-      \(HTMLStyle.css)
-      </style>
-      </head>
-      <body>
-      <main class="\(result.verdict.rawValue)">
-      \(sections.filter { !$0.isEmpty }.joined(separator: "\n"))
-      </main>
-      </body>
-      </html>
-
-      """
+    return HTMLPage.text(
+      title: title, ingotVersion: ingotVersion, style: result.verdict.rawValue, sections: sections)
   }
 
   // MARK: The verdict

@@ -1,25 +1,25 @@
 /// Checks that text is well-formed XML of the kind that reports use: elements, attributes in double
 /// quotes, the five named entities and decimal ones, no sections and no processing after the first line.
-struct XMLChecker {
-  struct Element {
-    var name: String
-    var attributes: [String: String] = [:]
+package struct XMLChecker {
+  package struct Element {
+    package var name: String
+    package var attributes: [String: String] = [:]
   }
 
-  struct Malformed: Error, CustomStringConvertible {
-    var description: String
+  package struct Malformed: Error, CustomStringConvertible {
+    package var description: String
   }
 
   private let scalars: [Unicode.Scalar]
   private let voidElements: Set<String>
 
-  init(_ text: String, voidElements: Set<String> = []) {
+  package init(_ text: String, voidElements: Set<String> = []) {
     scalars = Array(text.unicodeScalars)
     self.voidElements = voidElements
   }
 
   /// Every element, in the order of their opening tags.
-  func elements() throws -> [Element] {
+  package func elements() throws -> [Element] {
     for scalar in scalars where !Self.isLegal(scalar) {
       throw Malformed(description: "U+\(String(scalar.value, radix: 16)) is no XML character")
     }

@@ -1,0 +1,71 @@
+import Verification
+
+extension FitCurve {
+  /// A picture as a file of its own; `nil` where there is nothing to draw.
+  public var svg: String? {
+    CurvePlot(self).map { "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + $0.svg + "\n" }
+  }
+
+  /// The picture and both tables on one page that loads nothing.
+  public var html: String {
+    HTMLPage.text(
+      title: "ingot plan: \(model)", ingotVersion: ingotVersion, style: "curve",
+      sections: [header, CurvePlot(self).map { card($0.svg) } ?? "", sizeCard, mixCard, footer])
+  }
+
+  private var header: String {
+    """
+    <header>
+    <p class="eyebrow">ingot plan --curve</p>
+    <h1>\(Markup.html(model))</h1>
+    \(remarks.map { "<p class=\"soft\">\(Markup.html($0))</p>" }.joined(separator: "\n"))
+    </header>
+    """
+  }
+
+  private func card(_ content: String) -> String {
+    "<section class=\"card\">\n\(content)\n</section>"
+  }
+
+  private var sizeCard: String {
+    var table = HTMLTable("Sizes")
+    table.header = [
+      .text("bytes"), .number("bits per weight"), .number("expected"), .number("measured"),
+      .text("mostly"),
+    ]
+    table.rows = points.map { point in
+      [
+        .number("\(point.byteCount)"), .number(fixed(point.bitsPerWeight, 2)),
+        .number(Self.figure(point.expectedDivergence)),
+        .number(point.measuredDivergence.map(Self.text) ?? ""), .text(Self.types(point.types)),
+      ]
+    }
+    return card("<h2>Types chosen for sizes</h2>\n" + table.html)
+  }
+
+  private var mixCard: String {
+    guard !mixes.isEmpty else { return "" }
+    var table = HTMLTable("Stock mixes")
+    table.header = [
+      .text("mix"), .number("bytes"), .number("bits per weight"), .number("expected"),
+      .number("chosen for as many bytes"), .number("of it"),
+    ]
+    table.rows = mixes.map { mix in
+      [
+        .text(mix.name), .number("\(mix.byteCount)"), .number(fixed(mix.bitsPerWeight, 2)),
+        .number(Self.figure(mix.expectedDivergence)),
+        .number(mix.chosenDivergence.map(Self.figure) ?? ""), .number(Self.gain(mix)),
+      ]
+    }
+    return card("<h2>Stock mixes</h2>\n" + table.html)
+  }
+
+  private var footer: String {
+    let budget = budget.map {
+      "<p>\(Markup.html($0.name)): \($0.byteCount) bytes, expected "
+        + "\(Self.figure($0.expectedDivergence))</p>"
+    }
+    return
+      "<footer class=\"soft small\">\(budget ?? "")<p>ingot \(Markup.html(ingotVersion))</p></footer>"
+  }
+}
