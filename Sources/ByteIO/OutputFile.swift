@@ -111,9 +111,11 @@ public final class OutputFile: Sendable {
 
   /// Sets the length of the file; what no `write` reached reads as zero.
   public func setByteCount(_ byteCount: UInt64) throws(OutputError) {
-    if ftruncate(descriptor.rawValue, off_t(byteCount)) != 0 {
-      throw OutputError(
-        path: path, step: .write, reason: Errno(rawValue: errno).description)
+    while ftruncate(descriptor.rawValue, off_t(byteCount)) != 0 {
+      let code = Errno(rawValue: errno)
+      if code != .interrupted {
+        throw OutputError(path: path, step: .write, reason: code.description)
+      }
     }
   }
 

@@ -78,6 +78,9 @@ package struct RecipeFile: Hashable, Sendable {
       experts: isSplit ? .split : .stacked, types: types)
   }
 
+  /// As `ingot plan -o` writes it.
+  package var bytes: [UInt8] { Array((json + "\n").utf8) }
+
   /// Stable JSON, tensors by name.
   package var json: String {
     var writer = JSONWriter()

@@ -156,6 +156,12 @@ struct ConvertCommand: ParsableCommand {
   )
   var modelfile: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Also write a manifest: hashes of the archive's files and tensors, read back from disk.",
+      valueName: "file"), completion: .file())
+  var manifest: String?
+
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))
   var threads = Converter.defaultThreadCount
 
@@ -202,8 +208,10 @@ struct ConvertCommand: ParsableCommand {
         return
       }
       let modelfile = try modelfile.map { try converter.prepareModelfile(at: $0) }
+      let manifest = try manifest.map { try converter.prepareManifest(at: $0) }
       let summary = try convert(converter)
       try modelfile?.commit()
+      try manifest?.write(threadCount: threads, cancellation: interruption)
       try Terminal.print(json ? summary.json : summary.text)
     }
   }

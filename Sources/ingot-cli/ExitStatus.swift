@@ -50,7 +50,9 @@ private func status(of error: any Error) -> ExitStatus {
     error.step == .create ? .cannotCreate : .inputOutput
   case is UsageError: .usage
   case is FitTooSmall: .badInput
-  case is ConversionCancelled, is CalibrationInterrupted, is FitInterrupted: .interrupted
+  case is ConversionCancelled, is CalibrationInterrupted, is FitInterrupted,
+    is ManifestInterrupted:
+    .interrupted
   default: .internalError
   }
 }
