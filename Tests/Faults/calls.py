@@ -29,7 +29,7 @@ INVISIBLE = {"EINTR", "one", "half"}
 # call → exit statuses besides 0, which is right where the call was not needed.
 STATUSES = {
     "open": {73, 74}, "pread": {74}, "read": {74}, "pwrite": {74}, "ftruncate": {74},
-    "fsync": {74}, "rename": {74}, "stdout": {74}, "fstat": {74}, "stat": {65, 66, 73, 74},
+    "fsync": {74}, "rename": {74}, "stdout": {74}, "fstat": {73, 74}, "stat": {65, 66, 73, 74},
     "opendir": {74}, "readdir": {65, 66, 74}, "access": {73}, "statvfs": {74},
 }
 
@@ -89,6 +89,8 @@ def inject(bench, totals, call, at, what, repeat=False):
         wrong = [text for text in wrong if "leaves" not in text]
     if result.status == 73 and "cannot create" not in result.error:
         wrong.append(f"73 without a file that cannot be created: {result.error}")
+    if bench.left_over():
+        wrong += bench.go_on()
     totals.add(f"{call}: {what}", label, wrong, min(injected, 1))
 
 

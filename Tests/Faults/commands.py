@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from bench import FIXTURES, INGOT, Command
+from bench import FIXTURES, INGOT, Command, resumes
 
 
 def files(folder, into, names=None):
@@ -49,21 +49,24 @@ def prepare(folder):
     return [
         Command(
             "convert", ["convert", "IN/large", "-o", "OUT/a.gguf", "--type", "Q4_K_M"] + quiet,
-            large, ["a.gguf"]),
+            large, ["a.gguf"], base="a.gguf"),
         Command(
             "convert small", [
                 "convert", "IN/small", "-o", "OUT/a.gguf", "--type", "Q8_0", "--imatrix", "IN/i.gguf",
                 "--modelfile", "OUT/Modelfile", "--manifest", "OUT/m.json"] + quiet,
-            {**small, "i.gguf": importance}, ["a.gguf", "Modelfile", "m.json"]),
+            {**small, "i.gguf": importance}, ["a.gguf", "Modelfile", "m.json"],
+            base="a.gguf"),
         Command(
             "convert split", [
                 "convert", "IN/small", "-o", "OUT/s.gguf", "--type", "Q8_0", "--split-max-size", part_size,
                 "--manifest", "OUT/m.json"] + quiet,
-            small, split_outputs + ["m.json"], hidden=split_outputs),
+            small, split_outputs + ["m.json"], hidden=[] if resumes() else split_outputs,
+            base="s.gguf"),
         Command(
             "merge", [
                 "convert", "IN/" + parts[0], "-o", "OUT/a.gguf", "--type", "copy"] + quiet,
-            {part: os.path.join(folder, part) for part in parts}, ["a.gguf"]),
+            {part: os.path.join(folder, part) for part in parts}, ["a.gguf"],
+            base="a.gguf"),
         Command(
             "calibrate", ["calibrate", "IN/small", "-o", "OUT/i.gguf"] + with_text + quiet,
             {**small, "text.txt": text}, ["i.gguf"]),
@@ -80,8 +83,9 @@ def prepare(folder):
             {**small, "text.txt": text}, ["saved"]),
         Command(
             "plan", [
-                "plan", "IN/small", "--target-bpw", "6", "--measurements", "OUT/m.json", "-o",
-                "OUT/recipe.json"] + with_text + quiet,
+                "plan", "IN/small", "--target-bpw", "8", "--measurements", "OUT/m.json", "-o",
+                "OUT/recipe.json", "--text", "IN/text.txt", "--text-context", "32", "--chunks", "1"]
+            + quiet,
             {**small, "text.txt": text}, ["m.json", "recipe.json"], kept=["m.json"],
             hidden=["m.json"]),
         Command("inspect", ["inspect", "IN/small", "--tensors"], small),

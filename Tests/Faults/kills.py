@@ -49,7 +49,9 @@ def judge(bench, totals, result, name, moment):
         allowed = {130, good, -SIGNALS[name]}
     wrong = bench.judge(result, allowed, quiet=(result.status or 0) < 0)
     label = f"{bench.command.name}, SIG{name} {moment}"
-    if name == "KILL" or wrong:
+    if bench.left_over():
+        wrong += bench.go_on()
+    elif name == "KILL" or wrong:
         # What was left does not stand in the way of the next run, which clears it away.
         again = bench.run()
         wrong += [f"the next run: {text}" for text in bench.judge(again, {good})]

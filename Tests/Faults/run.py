@@ -10,6 +10,7 @@ INGOT names the program; by default it is .build/release/ingot.
 """
 
 import collections
+import multiprocessing
 import os
 import random
 import sys
@@ -20,7 +21,7 @@ import calls
 import inputs
 import kills
 import places
-from bench import Bench, build_shim
+from bench import FOLDER, Bench, build_shim
 from commands import prepare
 
 
@@ -36,11 +37,31 @@ class Totals:
         self.counts[kind] += injected
         for what in wrong:
             self.failures.append(f"{label}: {what}")
-            print(f"FAILED {label}: {what}", flush=True)
+            print(f"FAILED {label}: {' '.join(what.split())}", flush=True)
 
     def note(self, text):
         self.notes.append(text)
-        print("note:", text, flush=True)
+
+    def take(self, other):
+        self.counts += other.counts
+        self.failures += other.failures
+        self.notes += [note for note in other.notes if note not in self.notes]
+
+
+def inject(job):
+    """Everything that is done to one command."""
+    command, shim, everything = job
+    # Each command has its own sequence, whatever runs beside it.
+    random.seed(command.name)
+    totals = Totals()
+    start = time.monotonic()
+    bench = Bench(command, shim)
+    for part in (calls, kills, places, inputs):
+        part.run(bench, totals, everything)
+    bench.close()
+    print(f"{command.name}: {sum(totals.counts.values())} faults "
+          f"({time.monotonic() - start:.0f} s)", flush=True)
+    return totals
 
 
 def main():
@@ -48,9 +69,7 @@ def main():
         sys.exit(__doc__)
     everything = sys.argv[1] == "all"
     totals = Totals()
-    random.seed(8)
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ingot-faults-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ingot-faults-", dir=FOLDER) as folder:
         os.chmod(folder, 0o755)
         shim = build_shim(folder)
         commands = prepare(folder)
@@ -59,21 +78,17 @@ def main():
             name, call, at, what = wanted
             bench = Bench(next(command for command in commands if command.name == name), shim)
             result = bench.run(call, int(at), what)
-            print(result.status, result.output.decode(), result.error, result.report.get("injected"))
-            return
-        for command in commands:
-            if wanted and command.name not in wanted:
-                continue
-            bench = Bench(command, shim)
-            before = sum(totals.counts.values())
-            calls.run(bench, totals, everything)
-            kills.run(bench, totals, everything)
-            places.run(bench, totals, everything)
-            inputs.run(bench, totals, everything)
+            print(result.status, result.output.decode(), result.error, result.report["injected"])
             bench.close()
-            print(f"{command.name}: {sum(totals.counts.values()) - before} faults "
-                  f"({time.monotonic() - start:.0f} s)", flush=True)
+            return
+        chosen = [command for command in commands if not wanted or command.name in wanted]
+        with multiprocessing.Pool(os.cpu_count()) as pool:
+            jobs = [(command, shim, everything) for command in chosen]
+            for result in pool.imap_unordered(inject, jobs):
+                totals.take(result)
     print()
+    for note in totals.notes:
+        print("note:", note)
     for kind, count in sorted(totals.counts.items()):
         print(f"{count:6} {kind}")
     print(f"{sum(totals.counts.values()):6} in all, {len(totals.failures)} ended wrongly")
