@@ -36,8 +36,8 @@ let package = Package(
       // Pages for people; tests read them from the source tree.
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
-        "hardware/README.md", "imatrix.md", "journal.md", "many-machines.md", "memory-model.md",
-        "meta-native.md", "mixes/README.md",
+        "hardware/README.md", "imatrix.md", "journal.md", "manifest.md", "many-machines.md",
+        "memory-model.md", "meta-native.md", "mixes/README.md",
         "modelfile/README.md", "pytorch.md", "quant", "quantized-inputs.md", "recipe.md",
         "safetensors.md", "split-experts.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",

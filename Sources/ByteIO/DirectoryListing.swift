@@ -23,18 +23,36 @@ package enum DirectoryListing {
     }
     defer { closedir(stream) }
     var names: [ExactString] = []
+    // The end and a failure look alike but for `errno`.
+    errno = 0
     while let entry = readdir(stream) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { raw in
         ExactString(utf8: raw.prefix { $0 != 0 })
       }
       // A name that is not UTF-8 can be no file that a checkpoint uses.
       if let name, name != ".", name != ".." { names.append(name) }
+      errno = 0
+    }
+    let code = Errno(rawValue: errno)
+    if code.rawValue != 0 {
+      throw FormatError(
+        file: folder, field: "directory",
+        reason: .readFailed(errno: code.rawValue, description: code.description))
     }
     return names.sorted().map(\.string)
   }
 
   package static func isFolder(_ path: String) -> Bool { mode(path, followLinks: true) == S_IFDIR }
-  package static func exists(_ path: String) -> Bool { mode(path, followLinks: true) != nil }
+  /// Whether something is there; also where the system cannot tell, so that opening it says why.
+  package static func exists(_ path: String) -> Bool {
+    var status = stat()
+    if stat(path, &status) == 0 { return true }
+    switch Errno(rawValue: errno) {
+    case .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels, .fileNameTooLong:
+      return false
+    default: return true
+    }
+  }
   /// A link whose target is not there.
   package static func isDanglingLink(_ path: String) -> Bool {
     mode(path, followLinks: false) == S_IFLNK && !exists(path)

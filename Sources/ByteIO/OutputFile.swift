@@ -184,7 +184,7 @@ public final class OutputFile: Sendable {
 
   /// Whether two paths name places in one folder.
   public static func isSameFolder(_ a: String, _ b: String) -> Bool {
-    isSameFile(folder(of: a), folder(of: b))
+    folder(of: a) == folder(of: b) || isSameFile(folder(of: a), folder(of: b))
   }
 
   /// Last component of a path.

@@ -29,11 +29,15 @@ enum TemporaryFile {
         // A file system without locks still works; its leftovers then stay.
         _ = flock(descriptor.rawValue, LOCK_EX | LOCK_NB)
         var status = stat()
-        // Another run may have taken the file for a leftover before it was locked.
-        if fstat(descriptor.rawValue, &status) == 0, status.st_nlink > 0 {
-          return (temporary.string, descriptor)
+        guard fstat(descriptor.rawValue, &status) == 0 else {
+          let code = Errno(rawValue: errno)
+          unlink(temporary.string)
+          try? descriptor.close()
+          throw code
         }
-        try descriptor.close()
+        // Another run may have taken the file for a leftover before it was locked.
+        if status.st_nlink > 0 { return (temporary.string, descriptor) }
+        try? descriptor.close()
       } catch Errno.fileExists {
         failure = Errno.fileExists
       }

@@ -8,13 +8,26 @@ public struct ArchiveReport: Sendable {
 
   /// Reads the whole archive, block by block.
   ///
-  /// - Throws: `FormatError` when the file cannot be read as an archive at all.
-  public init(checking path: String, threadCount: Int = Converter.defaultThreadCount) throws {
+  /// - Parameters:
+  ///   - path: the archive, or its first part.
+  ///   - manifest: path of a manifest to compare it with.
+  ///   - threadCount: of what is read at a time.
+  /// - Throws: `FormatError` when the file cannot be read as an archive at all (with a manifest that
+  ///   is a finding), or when the manifest is none.
+  public init(
+    checking path: String, against manifest: String? = nil,
+    threadCount: Int = Converter.defaultThreadCount
+  ) throws {
     let kernels = try Converter.statingUsage { try KernelTable.choice.get() }
     let rules = ArchiveCheck.BlockRules(
       canValidate: { kernels.canValidate($0) },
       firstInvalidBlock: { kernels.firstInvalidBlock($0, blocks: $1, blockCount: $2) })
-    report = try ArchiveCheck(rules: rules, threadCount: threadCount).run(path)
+    let check = ArchiveCheck(rules: rules, threadCount: threadCount)
+    if let manifest {
+      report = try check.run(path, against: ArchiveManifest(manifest))
+    } else {
+      report = try check.run(path)
+    }
   }
 
   /// Whether nothing is wrong; warnings may be there.

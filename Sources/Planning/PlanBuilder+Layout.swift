@@ -14,15 +14,16 @@ extension PlanBuilder {
   ///
   /// The input has been checked, so what does not fit a file is the recipe's fault.
   func layOut(_ plan: inout ConversionPlan) throws -> Metadata {
+    let metadata = try archiveMetadata(plan)
     do {
-      return try layOutParts(&plan)
+      try layOutParts(&plan, metadata)
     } catch let error as FormatError {
       throw UsageError(error.description)
     }
+    return metadata
   }
 
-  private func layOutParts(_ plan: inout ConversionPlan) throws -> Metadata {
-    let metadata = try archiveMetadata(plan)
+  private func layOutParts(_ plan: inout ConversionPlan, _ metadata: Metadata) throws {
     let infos = plan.tensors.map { GGUFTensorInfo(name: $0.name, shape: $0.shape, type: $0.type) }
     let ranges: [Range<Int>]
     if recipe.keepsSplit {
@@ -56,7 +57,6 @@ extension PlanBuilder {
         ConversionPlan.Output(
           path: path, header: layout.headerBytes, byteCount: layout.fileByteCount))
     }
-    return metadata
   }
 
   private func partRanges(_ plan: ConversionPlan) -> [Range<Int>] {
@@ -105,9 +105,10 @@ extension PlanBuilder {
     }
     if recipe.hasProvenance {
       metadata.merge(
-        provenance(
-          of: model.source, recipe: plan.recipe, expectedDivergence: expectedDivergence(plan),
-          version: version))
+        try Provenance.metadata(
+          of: model.source, recipe: recipe, title: plan.recipe,
+          expectedDivergence: expectedDivergence(plan), version: version,
+          hasImportance: importance != nil && !isCopy))
     }
     return metadata
   }
@@ -129,25 +130,6 @@ extension PlanBuilder {
     return Planning.fileType(
       holdingMostOf: model.isArchive || blocks.isEmpty ? byteCounts : blocks)
   }
-}
-
-/// What an archive was made from, without anything that differs between machines: names and sizes of
-/// the source files, the recipe, and our version.
-func provenance(
-  of source: any TensorSource, recipe: String, expectedDivergence: Double? = nil, version: String
-) -> Metadata {
-  let files = zip(source.files, source.fileByteCounts)
-    .map { path, byteCount in (name: OutputFile.name(of: path), byteCount: byteCount) }
-    .sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-  var metadata = Metadata()
-  metadata["ingot.version"] = .string(version)
-  metadata[RecipeFile.Key.title] = .string(recipe)
-  if let expectedDivergence {
-    metadata[RecipeFile.Key.expectedDivergence] = .float64(expectedDivergence)
-  }
-  metadata["ingot.source.files"] = .array(.string(StringTable(files.map(\.name))))
-  metadata["ingot.source.byte_counts"] = .array(.uint64(files.map(\.byteCount)))
-  return metadata
 }
 
 extension Metadata {

@@ -106,6 +106,9 @@ package struct RecipeFile: Hashable, Sendable {
       archive.tensors.map { ($0.type, UInt64($0.elementCount), UInt64($0.byteCount)) })
   }
 
+  /// As `ingot plan -o` writes it.
+  package var bytes: [UInt8] { Array((json + "\n").utf8) }
+
   /// Stable JSON, tensors by name.
   package var json: String {
     var writer = JSONWriter()

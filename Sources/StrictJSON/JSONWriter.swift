@@ -35,6 +35,24 @@ public struct JSONWriter {
     if let value { self.value(value) } else { null() }
   }
 
+  /// A tree as it was read.
+  public mutating func value(_ value: JSONValue) {
+    switch value {
+    case .null: null()
+    case .bool(let value): self.value(value)
+    case .number(let number): scalar(number.text)
+    case .string(let text): self.value(text)
+    case .array(let values): array { json in for value in values { json.value(value) } }
+    case .object(let object):
+      self.object { json in
+        for (key, value) in object.members {
+          json.key(key)
+          json.value(value)
+        }
+      }
+    }
+  }
+
   private mutating func scalar(_ literal: String) {
     separate()
     text += literal

@@ -48,6 +48,38 @@ package struct ArchiveCheck: Sendable {
     return report
   }
 
+  /// Reads the whole archive, and compares it with a manifest.
+  ///
+  /// What cannot be read as an archive is a finding here: the manifest still tells which of its bytes
+  /// are as they were.
+  ///
+  /// - Throws: when the archive is not there, or the system cannot read it.
+  package func run(_ path: String, against manifest: ArchiveManifest) throws(FormatError)
+    -> CheckReport
+  {
+    let comparison = ManifestComparison(manifest: manifest, threadCount: threadCount)
+    let archive: GGUFFile
+    do throws(FormatError) {
+      archive = try GGUFFile(path)
+    } catch {
+      if case .readFailed = error.reason { throw error }
+      // Whatever is there has to be a file at least.
+      _ = try PositionalFile(path)
+      let paths = manifest.filePaths(from: path)
+      var report = CheckReport(
+        files: paths, architecture: nil, keyCount: 0, tensorCount: 0, tensorByteCount: 0)
+      report.error(
+        OutputFile.name(of: path), "cannot be read as an archive: \(error)", file: path)
+      try comparison.compare(bytesOf: paths, &report)
+      return report
+    }
+    var report = checkHeader(archive)
+    try checkBlocks(of: archive, &report)
+    try comparison.compare(archive, &report)
+    try archive.checkUnchanged()
+    return report
+  }
+
   /// The checks that read no tensor data.
   package func checkHeader(_ archive: GGUFFile) -> CheckReport {
     let architecture = archive.metadata["general.architecture"]?.string

@@ -110,6 +110,12 @@ struct ConvertCommand: ParsableCommand {
   )
   var modelfile: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Also write a manifest: hashes of the archive's files and tensors, read back from disk.",
+      valueName: "file"), completion: .file())
+  var manifest: String?
+
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))
   var threads = Converter.defaultThreadCount
 
@@ -142,6 +148,10 @@ struct ConvertCommand: ParsableCommand {
     if keepSplit, splitMaxSize != nil {
       throw UsageError("--keep-split and --split-max-size exclude each other")
     }
+    if part != nil, manifest != nil {
+      throw UsageError(
+        "--manifest describes a whole archive: 'ingot manifest' writes it after 'ingot finish'")
+    }
     if output == nil, mmproj == nil {
       throw UsageError("nothing to write: give -o FILE, --mmproj FILE or both")
     }
@@ -171,8 +181,10 @@ struct ConvertCommand: ParsableCommand {
       let modelfile =
         (converter.share?.number ?? 1) == 1
         ? try modelfile.map { try converter.prepareModelfile(at: $0) } : nil
+      let manifest = try manifest.map { try converter.prepareManifest(at: $0) }
       let summary = try convert(converter)
       try modelfile?.commit()
+      try manifest?.write(threadCount: threads, cancellation: interruption)
       try Terminal.print(json ? summary.json : summary.text)
     }
   }

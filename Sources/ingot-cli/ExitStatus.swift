@@ -51,7 +51,8 @@ private func status(of error: any Error) -> ExitStatus {
   case is UsageError: .usage
   case is FitTooSmall: .badInput
   case is UnfinishedParts: .checkFailed
-  case is ConversionCancelled, is FinishInterrupted, is CalibrationInterrupted, is FitInterrupted:
+  case is ConversionCancelled, is FinishInterrupted, is CalibrationInterrupted, is FitInterrupted,
+    is ManifestInterrupted:
     .interrupted
   default: .internalError
   }

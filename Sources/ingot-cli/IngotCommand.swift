@@ -14,6 +14,7 @@ struct IngotCommand: ParsableCommand {
         ingot calibrate Llama-3.1-8B --text calibration.txt -o imatrix.gguf
         ingot verify Llama-3.1-8B llama.gguf --text wiki.test.raw
         ingot check llama.gguf
+        ingot manifest llama.gguf -o llama.manifest.json
         ingot inspect llama.gguf --tensors
         ingot tokenize llama.gguf --text 'Hello, world!'
 
@@ -24,8 +25,8 @@ struct IngotCommand: ParsableCommand {
     version: ingotVersion,
     subcommands: [
       ConvertCommand.self, FinishCommand.self, PlanCommand.self, CalibrateCommand.self,
-      VerifyCommand.self, CheckCommand.self,
-      InspectCommand.self, TokenizeCommand.self,
+      VerifyCommand.self, CheckCommand.self, ManifestCommand.self, InspectCommand.self,
+      TokenizeCommand.self,
     ])
 
   static func main() {

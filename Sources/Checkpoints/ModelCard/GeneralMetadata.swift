@@ -17,7 +17,7 @@ import Tensors
 ///   - parameterCounts: of the archive's tensors, generated ones included.
 /// - Returns: the entries, and notes about what was ignored.
 /// - Throws: `FormatError` where `config.json` or `generation_config.json` hold impossible values; a
-///   `README.md` that cannot be read is noted and ignored.
+///   `README.md` that cannot be understood is noted and ignored.
 ///
 /// Source: formats/general-metadata.md
 package func generalMetadata(
@@ -33,6 +33,7 @@ package func generalMetadata(
         card.add(matter, parameterCount: parameterCounts.total, notes: &notes)
       }
     } catch {
+      if case .readFailed = error.reason { throw error }
       notes.append("ignored: \(error)")
     }
   }

@@ -26,7 +26,7 @@ enum GenerationConfig {
 
   /// The `general.sampling.*` keys; none when the file is not there or is no JSON object.
   ///
-  /// - Throws: `FormatError` for a setting that is no number of its kind.
+  /// - Throws: `FormatError` for a setting that is no number of its kind, or when reading fails.
   static func sampling(_ path: String, notes: inout [String]) throws(FormatError) -> Metadata {
     var metadata = Metadata()
     guard DirectoryListing.exists(path) else { return metadata }
@@ -34,7 +34,9 @@ enum GenerationConfig {
     do {
       document = try JSONValue(file: path, limit: byteCountLimit)
     } catch {
-      // Published checkpoints hold broken ones, and nothing in it changes the weights.
+      // Published checkpoints hold broken ones, and nothing in it changes the weights. A disk that
+      // fails is another matter: the same command would give another archive the next time.
+      if case .readFailed = error.reason { throw error }
       notes.append("ignored: \(error)")
       return metadata
     }

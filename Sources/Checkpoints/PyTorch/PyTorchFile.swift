@@ -157,7 +157,7 @@ package enum PyTorchForm: Sendable {
     magic.count >= magicByteCount && magic[257...].starts(with: Array("ustar".utf8))
   }
 
-  fileprivate init(_ file: PositionalFile) throws(FormatError) {
+  init(_ file: PositionalFile) throws(FormatError) {
     try file.refuseGitPointer()
     let magic = try file.read(at: 0, count: Int(min(UInt64(Self.magicByteCount), file.byteCount)))
     guard !Self.isTar(magic) else {

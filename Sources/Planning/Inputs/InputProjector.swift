@@ -72,7 +72,10 @@ struct InputProjector: Sendable {
     metadata["general.file_type"] = .uint32(OutputType(type)?.fileType ?? 0)
     metadata.setLast("general.quantization_version", .uint32(PlanBuilder.quantizationVersion))
     if recipe.hasProvenance {
-      metadata.merge(provenance(of: checkpoint.source, recipe: type.name, version: version))
+      metadata.merge(
+        try Provenance.metadata(
+          of: checkpoint.source, recipe: recipe.ofProjector, title: type.name, version: version,
+          hasImportance: false))
     }
     self.metadata = metadata
 

@@ -34,11 +34,11 @@ package struct ModelVerification: Sendable {
     self.kernels = kernels
     self.memoryLimit = memoryLimit
     self.threadCount = threadCount
-    let isSaved = SavedReference.isOne(options.reference)
+    let isSaved = try SavedReference.isOne(options.reference)
     try Self.check(options, isSaved: isSaved)
     saved = isSaved ? try SavedReference(options.reference) : nil
     reference = isSaved ? nil : try OpenedModel(options.reference)
-    if let path = options.candidate, SavedReference.isOne(path) {
+    if let path = options.candidate, try SavedReference.isOne(path) {
       throw OptionError(
         option: "CANDIDATE", found: path, problem: "is a saved reference",
         advice: "name it first: it takes the place of the original")

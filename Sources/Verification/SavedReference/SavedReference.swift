@@ -32,9 +32,18 @@ package struct SavedReference: Sendable {
   private let recordOffset: UInt64
 
   /// Whether a file is one, by its first bytes.
-  package static func isOne(_ path: String) -> Bool {
-    guard let file = try? PositionalFile(path), file.byteCount >= 8 else { return false }
-    return (try? file.read(at: 0, count: 8)) == SavedReferenceHeader.magic
+  ///
+  /// - Throws: when the file cannot be read.
+  package static func isOne(_ path: String) throws(FormatError) -> Bool {
+    do throws(FormatError) {
+      let file = try PositionalFile(path)
+      guard file.byteCount >= 8 else { return false }
+      return try file.read(at: 0, count: 8) == SavedReferenceHeader.magic
+    } catch {
+      if case .readFailed = error.reason { throw error }
+      // Who opens it as a model says what it is instead.
+      return false
+    }
   }
 
   /// Opens a file and checks its header, its length and its checksum.

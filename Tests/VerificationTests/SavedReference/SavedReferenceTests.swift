@@ -96,7 +96,7 @@ private func write(_ path: String, chunkCount: Int = 3) throws -> [ReferenceReco
   let folder = TemporaryFolder()
   let path = folder.file("x.reference")
   let records = try write(path)
-  #expect(SavedReference.isOne(path))
+  #expect(try SavedReference.isOne(path))
   let saved = try SavedReference(path)
   #expect(saved.text == (try text(chunkCount: 3)))
   #expect(saved.side.path == "a model" && saved.side.weightCount == 42)

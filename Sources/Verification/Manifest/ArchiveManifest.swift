@@ -1,0 +1,171 @@
+import ByteIO
+import GGUF
+import Planning
+import StrictJSON
+import Tensors
+
+/// What an archive holds, byte for byte: its files and tensors with their places and hashes, and what
+/// it was made from.
+///
+/// It follows from the archive alone, so the same archive gives the same manifest wherever it lies.
+///
+/// Source: formats/manifest.md
+package struct ArchiveManifest: Hashable, Sendable {
+  package static let format = "ingot-manifest"
+  package static let version = 1
+  /// Longest file.
+  package static let byteLimit: UInt64 = 256 << 20
+
+  /// One file of the archive.
+  package struct File: Hashable, Sendable {
+    /// Without a folder.
+    package var name: String
+    package var byteCount: UInt64
+    /// Of the whole file, as `sha256sum` prints it.
+    package var sha256: String
+    /// Of everything before the tensor data.
+    package var headerByteCount: UInt64
+    package var headerSHA256: String
+  }
+
+  package struct Tensor: Hashable, Sendable {
+    package var name: ExactString
+    package var type: TensorType
+    package var shape: Shape
+    /// Index into `files`.
+    package var file: Int
+    /// Absolute position in that file.
+    package var fileOffset: UInt64
+    package var byteCount: Int
+    package var sha256: String
+  }
+
+  package var files: [File]
+  /// In the order of the archive.
+  package var tensors: [Tensor]
+  /// The archive's `ingot.*` keys that say what it was made from; empty where it has none.
+  package var provenance: JSONObject
+
+  /// Reads the whole archive.
+  ///
+  /// - Parameters:
+  ///   - archive: whose bytes are read and hashed.
+  ///   - threadCount: tensors and files that are hashed at a time.
+  ///   - isCancelled: asked between tiles of 1 MiB.
+  /// - Returns: `nil` when it was cancelled.
+  /// - Throws: when the archive cannot be read, or changes meanwhile.
+  package init?(
+    of archive: GGUFFile, threadCount: Int, isCancelled: @escaping @Sendable () -> Bool
+  ) throws(FormatError) {
+    var ranges = HashedRanges(files: archive.parts.map(\.file))
+    let parts = archive.parts.enumerated().map { index, part in
+      (
+        whole: ranges.add(file: index, 0..<part.file.byteCount),
+        header: ranges.add(file: index, 0..<part.header.byteCount(in: part.file))
+      )
+    }
+    let places = archive.tensors.map { ranges.add($0.regions[0]) }
+    guard let hashes = try ranges.run(threadCount: threadCount, isCancelled: isCancelled) else {
+      return nil
+    }
+    try archive.checkUnchanged()
+    files = zip(archive.parts, parts).map { part, places in
+      File(
+        name: OutputFile.name(of: part.file.path), byteCount: part.file.byteCount,
+        sha256: hashes[places.whole], headerByteCount: part.header.byteCount(in: part.file),
+        headerSHA256: hashes[places.header])
+    }
+    tensors = zip(archive.tensors, places).map { tensor, place in
+      Tensor(
+        name: tensor.name, type: tensor.type, shape: tensor.shape, file: tensor.regions[0].file,
+        fileOffset: tensor.regions[0].fileOffset, byteCount: tensor.byteCount,
+        sha256: hashes[place])
+    }
+    provenance = Self.provenance(archive.metadata)
+  }
+
+  /// What an archive says of its origin.
+  package static func provenance(_ metadata: Metadata) -> JSONObject {
+    var object = JSONObject()
+    for key in Provenance.Key.all {
+      if let value = metadata[key].flatMap(JSONValue.init) { object.set(key.string, value) }
+    }
+    return object
+  }
+}
+
+extension JSONValue {
+  /// A text, a number, or a list of these, which is what provenance consists of.
+  fileprivate init?(_ value: MetadataValue) {
+    switch value {
+    case .string(let text): self = .string(text)
+    case .array(.string(let table)):
+      self = .array(table.indices.map { .string(table.text($0)) })
+    case .array(.uint64(let numbers)):
+      self = .array(
+        numbers.map { .number(JSONNumber(text: "\($0)", isIntegerLiteral: true)) })
+    default: return nil
+    }
+  }
+}
+
+extension ArchiveManifest {
+  /// Stable JSON.
+  package var json: String {
+    var writer = JSONWriter()
+    writer.object { json in
+      json.key("format")
+      json.value(Self.format)
+      json.key("version")
+      json.value(Self.version)
+      json.key("files")
+      json.array { json in for file in files { file.write(to: &json) } }
+      json.key("provenance")
+      json.value(.object(provenance))
+      json.key("tensors")
+      json.array { json in for tensor in tensors { tensor.write(to: &json) } }
+    }
+    return writer.text
+  }
+
+  /// The file as it is written.
+  package var bytes: [UInt8] { Array((json + "\n").utf8) }
+}
+
+extension ArchiveManifest.File {
+  fileprivate func write(to json: inout JSONWriter) {
+    json.object { json in
+      json.key("name")
+      json.value(name)
+      json.key("bytes")
+      json.value(byteCount)
+      json.key("sha256")
+      json.value(sha256)
+      json.key("headerBytes")
+      json.value(headerByteCount)
+      json.key("headerSHA256")
+      json.value(headerSHA256)
+    }
+  }
+}
+
+extension ArchiveManifest.Tensor {
+  fileprivate func write(to json: inout JSONWriter) {
+    json.object { json in
+      json.key("name")
+      json.value(name.string)
+      json.key("type")
+      json.value(type.name)
+      json.key("shape")
+      json.array { json in for dimension in shape.dimensions { json.value(dimension) } }
+      json.key("file")
+      json.value(file)
+      json.key("offset")
+      json.value(fileOffset)
+      json.key("bytes")
+      json.value(byteCount)
+      json.key("sha256")
+      json.value(sha256)
+    }
+  }
+}
