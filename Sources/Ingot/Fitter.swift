@@ -17,7 +17,7 @@ public struct FitOptions: Sendable {
   public var types: [String] = []
   public var minimumType: String?
   public var maximumType: String?
-  /// Kinds of hardware on which no chosen type may be slow: `cpu`, `gpu`, `cuda`, `metal`, …
+  /// Kinds of hardware on which no chosen type may be slow, out of `fastPlaces`.
   public var fastOn: [String] = []
   /// Types that are tried on the text, one tensor at a time; empty for the standard ones.
   public var probeTypes: [String] = []
@@ -251,7 +251,7 @@ public struct Fitter: Sendable {
 
   /// Measures what is not known yet.
   ///
-  /// - Parameter others: types, by tensor or stack, that are no candidates but to be known too.
+  /// `others` are types, by tensor or stack, that are no candidates but to be known too.
   func measure(
     _ others: [ExactString: [TensorType]] = [:], cancellation: CancellationFlag,
     progress: (@Sendable (RunProgress) -> Void)?

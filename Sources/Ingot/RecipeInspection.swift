@@ -40,6 +40,7 @@ public struct RecipeInspection: Sendable {
   /// Text for people.
   ///
   /// - Parameter showsTensors: lists every tensor's type.
+  /// - Returns: without a line's end behind the last.
   public func table(showsTensors: Bool) -> String {
     var lines = [
       "recipe: \(printable(recipe.title)), types of \(recipe.types.count) tensors, "
@@ -76,6 +77,7 @@ public struct RecipeInspection: Sendable {
   /// Stable JSON.
   ///
   /// - Parameter showsTensors: lists every tensor's type.
+  /// - Returns: without a line's end behind the last.
   public func json(showsTensors: Bool) -> String {
     var writer = JSONWriter()
     writer.object { json in
@@ -181,6 +183,7 @@ public struct MeasurementsInspection: Sendable {
   /// Text for people.
   ///
   /// - Parameter showsTensors: lists what every tensor's probes gave.
+  /// - Returns: without a line's end behind the last.
   public func table(showsTensors: Bool) -> String {
     var lines = ["measurements of \(measurements.errors.count) tensors; of this run:"]
     lines += run.map { "  " + printable($0) }
