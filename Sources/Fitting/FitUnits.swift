@@ -64,6 +64,7 @@ package struct FitUnits: Sendable {
   /// - Parameters:
   ///   - limit: most bytes of these tensors, and of what is not to be chosen.
   ///   - fixedByteCount: of what is not to be chosen.
+  /// - Returns: the types, and what they cost.
   /// - Throws: `TooSmall`.
   package func fit(limit: Int, fixedByteCount: Int) throws(Fit.TooSmall) -> Fit {
     let allocation: Allocation

@@ -3,43 +3,6 @@ import ForwardRuns
 import Quantizers
 import ReferenceModel
 
-/// What the types of an archive are chosen by.
-public struct FitOptions: Sendable {
-  /// `nil` where no size is meant, but the curve of all sizes.
-  public var target: FitTarget?
-  /// A text that shows how much each tensor matters; without it only errors of weights are known.
-  public var text: String?
-  /// Tokens of a chunk.
-  public var contextLength: Int?
-  /// Chunks of the text that are read.
-  public var chunkLimit: Int?
-  /// Types that tensors may get, by name; empty for the standard ones.
-  public var types: [String] = []
-  public var minimumType: String?
-  public var maximumType: String?
-  /// Kinds of hardware on which no chosen type may be slow: `cpu`, `gpu`, `cuda`, `metal`, …
-  public var fastOn: [String] = []
-  /// Types that are tried on the text, one tensor at a time; empty for the standard ones.
-  public var probeTypes: [String] = []
-  /// Where the recipe will be written, so that it is no input; `nil` where it is not.
-  public var recipeFile: String?
-  /// Where measurements are kept, for other targets and to go on after an interruption.
-  public var measurementsFile: String?
-
-  /// Files that a curve is drawn in, so that they are no inputs.
-  public var plotFiles: [String] = []
-
-  public init(target: FitTarget?) { self.target = target }
-
-  /// Most tokens of a context, sequences, and tokens of a micro-batch.
-  public static var contextLimit: Int { MemoryRun.contextLimit }
-  public static var parallelLimit: Int { MemoryRun.parallelLimit }
-  public static var microBatchLimit: Int { MemoryRun.batchLimit }
-
-  /// What `fastOn` takes, for help texts.
-  public static var fastPlaces: [String] { SlowTypes.places }
-}
-
 /// Chooses the types of an archive's tensors for a size.
 ///
 ///     var options = FitOptions(target: .byteCount(60 << 30))
@@ -50,7 +13,9 @@ public struct FitOptions: Sendable {
 ///       checkpoint: "Llama-3.1-8B", output: "llama.gguf", recipe: fitted.recipe).run()
 public struct Fitter: Sendable {
   /// One-line remarks; known before anything is measured.
-  public let notes: [String]
+  public var notes: [String] { base.plan.notes + fitNotes }
+  /// Those about the choice, which no plan of the archive repeats.
+  public let fitNotes: [String]
   let recipe: Recipe
   let options: FitOptions
   let checkpoint: String
@@ -61,12 +26,12 @@ public struct Fitter: Sendable {
   let base: Converter
   /// Types that each free tensor of the plan may get.
   let candidates: [Int: [TensorType]]
-  private let probeTypes: CandidateTypes
+  let probeTypes: CandidateTypes
   let opened: (model: OpenedModel, text: ChunkedText)?
   /// Everything that measurements depend on.
-  private let run: [String]
+  let run: [String]
   /// From an earlier run.
-  private let known: FitMeasurements
+  let known: FitMeasurements
 
   /// Tokens of the text that are read unless told otherwise.
   public static let defaultTokenCount = 4096
@@ -102,7 +67,7 @@ public struct Fitter: Sendable {
       checkpoint: checkpoint, output: output, recipe: recipe, memoryLimit: memoryLimit)
     self.base = base
     try Self.checkOutputs(base.inputs.files, output: output, options)
-    var notes = base.plan.notes
+    var notes: [String] = []
     (candidates, probeTypes) = try Converter.statingUsage {
       (try Self.candidates(base, options), try CandidateTypes(probeNames: options.probeTypes))
     }
@@ -149,7 +114,7 @@ public struct Fitter: Sendable {
     if case .memory(let target) = options.target, let model = try? base.memoryDimensions() {
       notes += [target.contextWarning(model)].compactMap { $0 }
     }
-    self.notes = notes
+    fitNotes = notes
     self.run = run
     known = try options.measurementsFile.flatMap { try FitMeasurements($0, run: run) } ?? .init()
     try checkTarget()
@@ -178,40 +143,6 @@ public struct Fitter: Sendable {
         throw UsageError("\(error)")
       }
     }
-  }
-
-  /// What a checkpoint's configuration says decides over every harm: rotation and norms, too.
-  private static func configuration(_ folder: String?) throws(FormatError) -> [String] {
-    guard let folder else { return [] }
-    var lines: [String] = []
-    for name in ["config.json", "params.json"] {
-      let bytes: [UInt8]
-      do throws(FormatError) {
-        bytes = try PositionalFile.readAll(folder + "/" + name, limit: 64 << 20)
-      } catch {
-        if error.reason == .fileNotFound { continue }
-        throw error
-      }
-      var checksum = CRC32()
-      checksum.update(bytes)
-      lines.append("\(name), CRC-32 \(String(checksum.value, radix: 16))")
-    }
-    return lines
-  }
-
-  /// Of the tokens that are read, which the tokenizer makes of a text.
-  private static func checksum(_ text: ChunkedText) -> String {
-    var checksum = CRC32()
-    for token in text.input(ofChunks: 0..<text.chunkCount) {
-      checksum.update((0..<4).map { UInt8(truncatingIfNeeded: token >> ($0 * 8)) })
-    }
-    return String(checksum.value, radix: 16)
-  }
-
-  private static func identity(_ path: String) throws(FormatError) -> String {
-    let identity = try PositionalFile(path).identity
-    return "\(OutputFile.name(of: path)) of \(identity.byteCount) bytes, changed "
-      + "\(identity.modifiedSeconds).\(identity.modifiedNanoseconds)"
   }
 
   private static func candidates(_ base: Converter, _ options: FitOptions) throws
@@ -247,133 +178,5 @@ public struct Fitter: Sendable {
     }
     return try choose(
       measure(cancellation: cancellation, progress: progress), for: target)
-  }
-
-  /// Measures what is not known yet.
-  ///
-  /// - Parameter others: types, by tensor or stack, that are no candidates but to be known too.
-  func measure(
-    _ others: [ExactString: [TensorType]] = [:], cancellation: CancellationFlag,
-    progress: (@Sendable (RunProgress) -> Void)?
-  ) throws -> FitMeasurements {
-    let kernels = try Converter.statingUsage { try KernelTable.choice.get() }
-    var measurements = known
-    do {
-      try measureErrors(&measurements, others, kernels, cancellation, progress)
-      try measureDivergences(&measurements, kernels, cancellation, progress)
-    } catch is ForwardCancelled {
-      throw interrupted(measurements)
-    } catch is ConversionCancelled {
-      throw interrupted(measurements)
-    }
-    try base.inputs.source.checkUnchanged()
-    return measurements
-  }
-
-  func interrupted(_ measurements: FitMeasurements) -> FitInterrupted {
-    let isKept = options.measurementsFile != nil && !measurements.errors.isEmpty
-    return FitInterrupted(
-      measurementsFile: isKept ? options.measurementsFile : nil,
-      isWanted: options.measurementsFile != nil)
-  }
-
-  private func keep(_ measurements: FitMeasurements) throws(OutputError) {
-    guard let path = options.measurementsFile else { return }
-    try measurements.write(path, run: run)
-  }
-
-  private func measureErrors(
-    _ result: inout FitMeasurements, _ others: [ExactString: [TensorType]],
-    _ kernels: KernelTable, _ cancellation: CancellationFlag,
-    _ progress: (@Sendable (RunProgress) -> Void)?
-  ) throws {
-    // All experts of a stack in the same types, also those whose type is not to be chosen.
-    var types: [ExactString: [TensorType]] = [:]
-    for (index, candidates) in candidates.sorted(by: { $0.key < $1.key }) {
-      let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
-      for type in candidates + probes(of: index) + (others[stack] ?? [])
-      where types[stack]?.contains(type) != true {
-        types[stack, default: []].append(type)
-      }
-    }
-    // Experts that lie singly in the order in which they would be stacked.
-    let places = base.plan.tensors.indices.compactMap {
-      index -> (index: Int, types: [TensorType], place: (stack: ExactString, expert: Int))? in
-      let place = SplitExperts.place(of: base.plan.tensors[index].name)
-      return types[place.stack].map { (index, $0, place) }
-    }.sorted { ($0.place.stack, $0.place.expert) < ($1.place.stack, $1.place.expert) }
-    let isComplete = places.allSatisfy { entry in
-      guard let errors = result.errors[entry.place.stack] else { return false }
-      return entry.place.expert < errors.signals.count
-        && entry.types.allSatisfy { errors.errors[$0] != nil }
-    }
-    if isComplete { return }
-    let measured = try TypeErrorMeasurement(
-      plan: base.plan, inputs: base.inputs, kernels: kernels, threadCount: threadCount,
-      memoryLimit: memoryLimit, cancellation: cancellation
-    ).run(places.map { ($0.index, $0.types) }) { progress?(RunProgress(tensors: $0)) }
-    result.errors = [:]
-    for (entry, errors) in zip(places, measured) { result.add(errors, to: entry.place) }
-    try keep(result)
-  }
-
-  /// What the plan takes of the importance file: entries of another length are none.
-  var usedImportance: [ExactString: [Float]] {
-    let names = Set(base.plan.tensors.compactMap(\.importance))
-    return base.inputs.importance.filter { names.contains($0.key) }
-  }
-
-  private func probes(of index: Int) -> [TensorType] {
-    probeTypes.probes(of: base.plan.tensors[index], candidates: candidates[index] ?? [])
-  }
-
-  private func measureDivergences(
-    _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
-    _ progress: (@Sendable (RunProgress) -> Void)?
-  ) throws {
-    guard let (opened, text) = opened else { return }
-    var wanted: [ExactString: [TensorType]] = [:]
-    for index in candidates.keys.sorted() {
-      let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
-      if wanted[stack] == nil { wanted[stack] = probes(of: index) }
-    }
-    var probes: [SensitivityRun.Probe] = []
-    for role in opened.model.inputLengths.keys.sorted(by: { $0.archiveName < $1.archiveName }) {
-      let name = ExactString(role.archiveName)
-      for type in wanted[name] ?? [] where result.divergences[name]?[type] == nil {
-        probes.append(SensitivityRun.Probe(role: role, type: type))
-      }
-    }
-    let run = SensitivityRun(
-      VariantRun(
-        model: opened.model, text: text, kernels: kernels, threadCount: threadCount,
-        memoryLimit: memoryLimit, cancellation: cancellation),
-      importance: usedImportance)
-    try Converter.statingUsage {
-      try run.run(probes, progress: progress) { found in
-        for (probe, divergence) in found {
-          result.divergences[ExactString(probe.role.archiveName), default: [:]][probe.type] =
-            divergence
-        }
-        try keep(result)
-      }
-    }
-  }
-}
-
-/// A choice of types that was stopped by a signal.
-public struct FitInterrupted: Error, Sendable, CustomStringConvertible {
-  /// What was kept, if anything was.
-  var measurementsFile: String?
-  /// Whether it would have been.
-  var isWanted: Bool
-  public var description: String {
-    guard let measurementsFile else {
-      return isWanted
-        ? "interrupted before the first measurements were complete; the same command starts again"
-        : "interrupted; with --measurements FILE, what was measured would have been kept"
-    }
-    return "interrupted; what was measured is in \(printable(measurementsFile)): "
-      + "the same command goes on"
   }
 }

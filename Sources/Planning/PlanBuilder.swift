@@ -17,7 +17,7 @@ struct PlanBuilder {
   let mix: StockMix?
   let options: TypeOptions
 
-  /// - Parameter importance: what the recipe's file holds; `nil` where it names none.
+  /// `importance` is what the recipe's file holds, `nil` where it names none.
   init(
     model: InputModel, recipe: Recipe, importance: ImportanceMatrix?, output: String,
     version: String

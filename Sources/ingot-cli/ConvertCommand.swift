@@ -230,7 +230,7 @@ struct ConvertCommand: ParsableCommand {
     let line = StepLine(progress)
     defer { line.finish() }
     let fitted = try fitter.run(cancellation: interruption) { line.update($0) }
-    for note in fitter.notes where note.hasPrefix("no --text") { Terminal.note(note) }
+    for note in fitter.fitNotes { Terminal.note(note) }
     Terminal.note(fitted.text)
     for line in fitted.memoryLines { Terminal.note(line) }
     return fitted.recipe

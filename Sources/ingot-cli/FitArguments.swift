@@ -70,6 +70,7 @@ struct FitArguments: ParsableArguments {
 
   /// - Parameter isCurve: whether all sizes are asked for, so that none needs to be named.
   /// - Returns: `nil` where no size was asked for.
+  /// - Throws: `UsageError`.
   func options(isCurve: Bool = false) throws -> FitOptions? {
     let target: FitTarget?
     let memory = try memory.target(hardware: hardwareName)

@@ -63,6 +63,8 @@ struct MemoryArguments: ParsableArguments {
   ///   - hardware: its name; `nil` with `--memory`.
   ///   - option: that the name was given with.
   ///   - context: tokens that every sequence can hold.
+  /// - Returns: where a model shall run, and how.
+  /// - Throws: `UsageError`.
   func target(hardware: String?, option: String = "--fit", context: Int) throws -> MemoryTarget {
     let limits = FitOptions.self
     for (option, value, limit) in [

@@ -83,7 +83,8 @@ struct VerifyCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Gates from a JSON file, those shipped for a mix such as Q4_K_M, or 'auto' for the "
-        + "candidate's mix.", valueName: "file|mix|auto"), completion: .file())
+        + "candidate's mix, or for what its types were chosen to cost.", valueName: "file|mix|auto"),
+    completion: .file())
   var policy: String?
 
   @Option(

@@ -80,11 +80,11 @@ private func curve(model: String = "example", isMeasured: Bool = true) -> FitCur
   #expect(json["unit"]?.string == "nats" && json["points"]?.array?.count == 6)
   let point = try #require(json["points"]?.array?[2])
   #expect(point["measuredDivergence"]?["chunkStandardError"]?.double == 0.005)
-  #expect(json["mixes"]?.array?[3]["chosenDivergence"] == .null)
+  #expect(json["mixes"]?.array?[3]["chosenDivergence"]?.double == nil)
   #expect(json["budget"]?["bytes"]?.int == 7_000_000)
   let relative = try JSONValue(
     parsing: Array(curve(isMeasured: false).json.utf8), file: "json")
-  #expect(relative["unit"] == .null)
+  #expect(relative["unit"]?.string == nil)
 }
 
 /// One picture, the same everywhere; RECORD_GOLDENS=1 rewrites it and fails.
@@ -118,7 +118,7 @@ private func curve(model: String = "example", isMeasured: Bool = true) -> FitCur
   for mix in ["Q3_K_S", "Q4_K_M", "Q4_K_S", "IQ1_S"] { #expect(svg.contains(">\(mix)</text>")) }
   #expect(svg.contains("h100-80gb, 1024 tokens</text>"))
   let html = hostile.html
-  let page = try XMLChecker(html, voidElements: ["meta"]).elements()
+  let page = try XMLChecker(html, voidElements: ["meta", "!doctype"]).elements()
   #expect(!page.contains { ["script", "img", "link", "iframe", "object"].contains($0.name) })
   #expect(page.allSatisfy { $0.attributes["src"] == nil && $0.attributes["href"] == nil })
   #expect(html.contains("default-src 'none'") && html.contains("0.0500 ± 0.0098"))

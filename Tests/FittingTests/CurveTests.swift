@@ -99,8 +99,9 @@ private func expectEqual(
   _ experts: ExpertStorage?, _ measurements: String
 ) throws {
   for point in points {
+    // The recipe's title makes the header longer.
     let fitted = try fitter(
-      checkpoint, importance: importance, target: .byteCount(point.byteCount), text: text,
+      checkpoint, importance: importance, target: .byteCount(point.byteCount + 32), text: text,
       experts: experts, measurements: measurements
     ).run()
     let path = folder.file("out.gguf")

@@ -23,6 +23,7 @@ extension Fitter {
   ///     it with all of the types chosen for one, which nothing is written for.
   ///   - cancellation: stops it.
   ///   - progress: gets what is done.
+  /// - Returns: the curve.
   /// - Throws: as `run`; `UsageError` for a count without a text.
   public func curve(
     measuring measuredCount: Int = 0, cancellation: CancellationFlag = CancellationFlag(),

@@ -6,6 +6,7 @@ package enum HTMLPage {
   ///   - ingotVersion: that made it.
   ///   - style: class of the page's main part; ours.
   ///   - sections: HTML; empty ones are left out.
+  /// - Returns: the page.
   package static func text(
     title: String, ingotVersion: String, style: String, sections: [String]
   ) -> String {
