@@ -56,10 +56,8 @@ public final class OutputFile: Sendable {
   public init(_ path: String) throws(OutputError) {
     self.path = path
     let final = FilePath(path)
-    guard let name = final.lastComponent?.string, !path.hasSuffix("/") else {
-      throw OutputError(path: path, step: .create, reason: "not a file name")
-    }
     try Self.checkReplaceable(path)
+    let name = Self.name(of: path)
     do {
       let descriptor: FileDescriptor
       (temporaryPath, descriptor) = try TemporaryFile.create(beside: final, name: name)
@@ -123,8 +121,11 @@ public final class OutputFile: Sendable {
     try? file.descriptor.close()
   }
 
-  /// Throws when something other than a regular file has this name.
+  /// Throws when this is no name for a file, or something other than a regular file has it.
   package static func checkReplaceable(_ path: String) throws(OutputError) {
+    guard FilePath(path).lastComponent != nil, !path.hasSuffix("/") else {
+      throw OutputError(path: path, step: .create, reason: "not a file name")
+    }
     var status = stat()
     if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
       throw OutputError(path: path, step: .create, reason: "exists and is not a regular file")

@@ -98,6 +98,8 @@ public struct ConversionProgress: Sendable {
   /// Bytes of finished output tensors and of all of them.
   public var finishedByteCount: UInt64
   public var totalByteCount: UInt64
+  /// Whether what is there already is being read back.
+  public var isChecking = false
 }
 
 /// A conversion that was stopped by a signal.
@@ -191,7 +193,8 @@ package struct Conversion: Sendable {
         let done = readBack.wrappingAdd(byteCount, ordering: .relaxed).newValue
         progress?(
           ConversionProgress(
-            finishedByteCount: min(planned, UInt64(clamping: done)), totalByteCount: planned))
+            finishedByteCount: min(planned, UInt64(clamping: done)), totalByteCount: planned,
+            isChecking: true))
       }
     } catch is ConversionCancelled {
       // While it was read back; all of it is still there.

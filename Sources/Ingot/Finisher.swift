@@ -1,5 +1,6 @@
 import GGUF
 import StrictJSON
+import Synchronization
 
 /// Completes a conversion that was written in parts, or was interrupted just before its end.
 ///
@@ -20,7 +21,7 @@ public struct Finisher: Sendable {
   ///   nothing to finish or parts do not belong together, `OutputError`, `ConversionCancelled`.
   public func run(
     cancellation: CancellationFlag = CancellationFlag(),
-    progress: (@Sendable (Int) -> Void)? = nil
+    progress: (@Sendable (ConversionProgress) -> Void)? = nil
   ) throws -> FinishSummary {
     let start = ContinuousClock.now
     guard let sealing = try Sealing(output) else {
@@ -33,8 +34,16 @@ public struct Finisher: Sendable {
         advice: "'ingot convert … --part K/N' writes its parts")
     }
     do {
+      let checked = Atomic(0)
+      let total = sealing.byteCount
       let (outputs, byteCount) = try sealing.run(
-        threadCount: threadCount, cancellation: cancellation, progress: progress)
+        threadCount: threadCount, cancellation: cancellation
+      ) { byteCount in
+        let sum = checked.wrappingAdd(byteCount, ordering: .relaxed).newValue
+        progress?(
+          ConversionProgress(
+            finishedByteCount: UInt64(sum), totalByteCount: total, isChecking: true))
+      }
       return FinishSummary(
         outputs: outputs, byteCount: byteCount, wasComplete: false,
         elapsed: ContinuousClock.now - start)

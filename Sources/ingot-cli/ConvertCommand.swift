@@ -130,7 +130,8 @@ struct ConvertCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Write the K-th of N shares, on a file system that all machines share, or go on with it. 'ingot finish OUT.gguf' completes all.",
+      "Write the K-th of N shares, on a file system that all machines share, or go on with it. "
+        + "'ingot finish OUT.gguf' completes all.",
       valueName: "k/n"))
   var part: String?
 

@@ -24,6 +24,9 @@ struct FinishCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))
   var threads = Converter.defaultThreadCount
 
+  @Option(help: ArgumentHelp("auto, plain, json or none.", valueName: "style"))
+  var progress = ProgressStyle.auto
+
   @Flag(help: "Print the result, or what is missing, as JSON.")
   var json = false
 
@@ -41,12 +44,18 @@ struct FinishCommand: ParsableCommand {
       }
       finisher.threadCount = threads
       do {
-        let summary = try finisher.run(cancellation: interruption)
+        let summary = try check(finisher)
         try Terminal.print(json ? summary.json : summary.text)
       } catch let error as UnfinishedParts {
         if json { try Terminal.print(error.json) }
         throw error
       }
     }
+  }
+
+  private func check(_ finisher: Finisher) throws -> FinishSummary {
+    let line = ProgressLine(progress)
+    defer { line.finish() }
+    return try finisher.run(cancellation: interruption) { line.update($0) }
   }
 }

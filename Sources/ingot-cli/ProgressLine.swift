@@ -41,6 +41,8 @@ final class ProgressLine: Sendable {
     var nextReport: ContinuousClock.Instant
     var lastReport: ContinuousClock.Instant
     var lastByteCount: UInt64 = 0
+    /// Whether what an earlier run left is being read back, which is faster than the rest.
+    var isChecking = true
     /// Bytes per second of late: tensors differ in cost, so the mean since the start misleads.
     var rate: Double?
   }
@@ -57,6 +59,12 @@ final class ProgressLine: Sendable {
     let now = ContinuousClock.now
     let interval = interval
     let rate: Double?? = state.withLockIfAvailable { state in
+      if state.isChecking, !progress.isChecking {
+        state = State(
+          nextReport: now + interval, lastReport: now, lastByteCount: progress.finishedByteCount,
+          isChecking: false)
+        return nil
+      }
       guard now >= state.nextReport, progress.finishedByteCount >= state.lastByteCount else {
         return nil
       }
@@ -86,12 +94,14 @@ final class ProgressLine: Sendable {
       Terminal.write(
         """
         {"finishedBytes": \(progress.finishedByteCount), "totalBytes": \(progress.totalByteCount), \
-        "bytesPerSecond": \(Int64(rate)), "secondsLeft": \(fixed(left, 1))}\n
+        "checking": \(progress.isChecking), "bytesPerSecond": \(Int64(rate)), "secondsLeft": \(fixed(left, 1))}\n
         """)
     case .rewritten, .lines:
+      let end = progress.isChecking ? "done" : "syncing"
       let text =
-        "\(fixed(100 * done / total, 0)) % of \(byteText(progress.totalByteCount)), "
-        + (done < total ? "\(byteText(UInt64(rate)))/s, \(Self.clock(left)) left" : "syncing")
+        (progress.isChecking ? "reading back: " : "")
+        + "\(fixed(100 * done / total, 0)) % of \(byteText(progress.totalByteCount)), "
+        + (done < total ? "\(byteText(UInt64(rate)))/s, \(Self.clock(left)) left" : end)
       Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
     case .silent: break
     }

@@ -48,6 +48,22 @@ package enum PartialNames {
     return output.byteCount - min(there, output.byteCount)
   }
 
+  /// Removes unfinished outputs of a conversion, also those whose journal is lost, of any number of
+  /// parts of a split; what another process is writing is left alone.
+  package static func removePartials(of base: String) {
+    let (start, suffix) = (".", ".ingot.partial")
+    let folder = OutputFile.folder(of: base)
+    for name in (try? DirectoryListing.names(in: folder)) ?? []
+    where name.hasPrefix(start) && name.hasSuffix(suffix) {
+      let output = String(name.dropFirst(start.count).dropLast(suffix.count))
+      let own = OutputFile.name(of: base)
+      guard output == own || SplitName(path: output).map({ $0.prefix + ".gguf" == own }) == true
+      else { continue }
+      let path = neighbour(of: base, named: name)
+      _ = try? LockedFile(path, creating: false, lock: .exclusive, output: base)?.remove()
+    }
+  }
+
   private static func place(_ path: String, _ suffix: String) -> String {
     neighbour(of: path, named: ".\(OutputFile.name(of: path)).ingot\(suffix)")
   }

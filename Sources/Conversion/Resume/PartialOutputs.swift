@@ -77,6 +77,7 @@ package struct PartialOutputs: Sendable {
           threadCount: threadCount, cancellation: cancellation, progress: progress)
         journal = try JournalWriter(opened.file, head: head, recordsOffset: recordsOffset)
       } else {
+        if share == nil { PartialNames.removePartials(of: base) }
         for output in plan.outputs {
           let file = try Self.partial(of: output, lock: share == nil ? .exclusive : .shared)
           files.append(file)

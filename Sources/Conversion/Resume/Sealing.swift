@@ -99,6 +99,11 @@ package struct Sealing: Sendable {
     }
   }
 
+  /// Of all outputs.
+  package var byteCount: UInt64 {
+    journals.first?.head.outputs.reduce(0) { $0 + $1.byteCount } ?? 0
+  }
+
   /// Reads back, and gives the outputs their names if all is there.
   ///
   /// - Throws: `UnfinishedParts` when it is not; `OutputError`, `ConversionCancelled`.
@@ -199,6 +204,7 @@ package struct Sealing: Sendable {
         journal.remove()
         count += 1
       }
+      PartialNames.removePartials(of: base)
     }
     return count
   }

@@ -252,6 +252,15 @@ func killedBetweenRenames(_ renamed: Int) throws {
   let trained = Command.run(arguments + ["--resume"])
   #expect(trained.status == 65 && trained.error.contains("samples"), "\(trained.error)")
   #expect(try contents(folder).filter { $0.key.hasPrefix(".") } == left)
+  // Another version's.
+  let journal = folder.file(".out.gguf.ingot.journal")
+  let file = try #require(
+    try LockedFile(journal, creating: false, lock: .exclusive, output: out))
+  var (head, _) = try JournalHead.read(file)
+  head.identity.run[0] = "ingot 0.0.9"
+  try JournalWriter(file, head: head).close()
+  let older = Command.run(arguments + ["--resume"])
+  #expect(older.status == 65 && older.error.contains("it had 'ingot 0.0.9'"), "\(older.error)")
   // It says so before, too.
   let plan = Command.run(arguments + ["--dry-run"])
   #expect(plan.status == 0 && plan.error.contains("is unfinished"), "\(plan.error)")
