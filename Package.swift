@@ -37,7 +37,8 @@ let package = Package(
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
         "hardware/README.md", "imatrix.md", "manifest.md", "memory-model.md", "meta-native.md",
-        "mixes/README.md", "modelfile/README.md", "pytorch.md", "quant", "quantized-inputs.md", "recipe.md",
+        "mixes/README.md", "modelfile/README.md", "pytorch.md", "quant", "quantized-inputs.md",
+        "recipe.md",
         "safetensors.md", "split-experts.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",

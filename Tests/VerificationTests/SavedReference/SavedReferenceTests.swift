@@ -227,7 +227,7 @@ func savedDivergenceOfEverythingIsExact(_ favourites: Int, _ samples: Int) {
 /// Changed fields with a checksum that fits: header, texts, tokens and records.
 @Test func changedSavedReferencesAreRefusedOrSound() throws {
   let folder = TemporaryFolder()
-  _ = try write(folder.file("whole"), chunkCount: 1)
+  _ = try write(folder.file("whole"), chunkCount: 2)
   let bytes = try PositionalFile.readAll(folder.file("whole"), limit: 1 << 20)
   func number(_ at: Int, _ byteCount: Int) -> StructuredFile.Field {
     .integer(
