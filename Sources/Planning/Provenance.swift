@@ -36,6 +36,7 @@ package enum Provenance {
   ///   - expectedDivergence: what chosen types were expected to cost.
   ///   - version: of this program.
   ///   - hasImportance: whether the importance file takes part.
+  /// - Returns: them in the order of `Key.all`.
   /// - Throws: when a file cannot be read.
   static func metadata(
     of source: any TensorSource, recipe: Recipe, title: String,

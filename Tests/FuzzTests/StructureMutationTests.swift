@@ -8,8 +8,9 @@ import Testing
 /// mutation tests does not change these, which take seconds.
 private let caseCount = 3000
 
-/// Reads changed files; a trap ends the process, everything else has to be a `FormatError` of one
-/// line. Changes have to end on both sides, or they do not reach far enough.
+/// Reads changed files: a trap ends the process, and a refusal has one line.
+///
+/// Changes have to end on both sides, or they do not reach far enough.
 private func expectSound(
   _ reader: FuzzedReader, cases: Int = caseCount, seed: UInt64 = 1,
   _ mutate: (inout SplitMix64) -> [UInt8]

@@ -54,7 +54,8 @@ extension JSONValue {
 
   private func changed(_ generator: inout SplitMix64, root: JSONValue) -> JSONValue {
     func number(_ text: String) -> JSONValue {
-      .number(JSONNumber(text: text, isIntegerLiteral: text.allSatisfy { $0.isNumber || $0 == "-" }))
+      let isInteger = text.allSatisfy { $0.isNumber || $0 == "-" }
+      return .number(JSONNumber(text: text, isIntegerLiteral: isInteger))
     }
     let numbers = [
       "0", "-1", "1", "2", "255", "65536", "2147483648", "4294967296", "9223372036854775807",

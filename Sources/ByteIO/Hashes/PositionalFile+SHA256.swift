@@ -9,6 +9,7 @@ extension PositionalFile {
   ///   - field: named in errors.
   ///   - isCancelled: asked between tiles.
   /// - Returns: 64 lower-case hexadecimal digits; `nil` when it was cancelled.
+  /// - Throws: when the file cannot be read.
   package func sha256(
     of ranges: [Range<UInt64>], field: String, isCancelled: () -> Bool = { false }
   ) throws(FormatError) -> String? {

@@ -46,13 +46,12 @@ package struct ArchiveManifest: Hashable, Sendable {
   /// The archive's `ingot.*` keys that say what it was made from; empty where it has none.
   package var provenance: JSONObject
 
-  /// Reads the whole archive.
+  /// Reads the whole archive; `nil` when it was cancelled.
   ///
   /// - Parameters:
   ///   - archive: whose bytes are read and hashed.
   ///   - threadCount: tensors and files that are hashed at a time.
   ///   - isCancelled: asked between tiles of 1 MiB.
-  /// - Returns: `nil` when it was cancelled.
   /// - Throws: when the archive cannot be read, or changes meanwhile.
   package init?(
     of archive: GGUFFile, threadCount: Int, isCancelled: @escaping @Sendable () -> Bool

@@ -95,7 +95,8 @@ struct ManifestComparison {
         continue
       }
       if tensor.type != expected.type {
-        report.error(name, "has type \(tensor.type)", allowed: "\(expected.type) as in the manifest")
+        report.error(
+          name, "has type \(tensor.type)", allowed: "\(expected.type) as in the manifest")
       }
       if tensor.shape != expected.shape {
         report.error(

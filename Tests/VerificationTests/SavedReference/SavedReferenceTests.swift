@@ -223,3 +223,47 @@ func savedDivergenceOfEverythingIsExact(_ favourites: Int, _ samples: Int) {
     GumbelNoise(firstPosition: 5).bits(position: 2, token: 9)
       == noise.bits(position: 7, token: 9))
 }
+
+/// Changed fields with a checksum that fits: header, texts, tokens and records.
+@Test func changedSavedReferencesAreRefusedOrSound() throws {
+  let folder = TemporaryFolder()
+  _ = try write(folder.file("whole"), chunkCount: 2)
+  let bytes = try PositionalFile.readAll(folder.file("whole"), limit: 1 << 20)
+  func number(_ at: Int, _ byteCount: Int) -> StructuredFile.Field {
+    .integer(
+      (0..<byteCount).reduce(0) { $0 | UInt64(bytes[at + $1]) << UInt64($1 * 8) },
+      byteCount: byteCount)
+  }
+  // As the page's table has it.
+  var fields: [StructuredFile.Field] = [.bytes(Array(bytes[..<8]))]
+  fields += stride(from: 8, to: 40, by: 4).map { number($0, 4) }
+  fields += stride(from: 40, to: 80, by: 8).map { number($0, 8) } + [number(80, 4), number(84, 4)]
+  var place = 88
+  for _ in 0..<4 {
+    let count = Int(bytes[place]) | Int(bytes[place + 1]) << 8
+    fields.append(.counted(Array(bytes[place + 4..<place + 4 + count]), countByteCount: 4))
+    place += 4 + count
+  }
+  fields += stride(from: place, to: bytes.count - 4, by: 4).map { number($0, 4) }
+  let sound = StructuredFile(fields)
+  #expect(sound.bytes == bytes.dropLast(4))
+
+  var generator = SplitMix64(seed: 4)
+  var accepted = 0
+  for index in 0..<3000 {
+    var changed = sound.mutated(by: &generator)
+    var checksum = CRC32()
+    checksum.update(changed)
+    let value = checksum.value
+    changed += (0..<4).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
+    let path = folder.write("changed", changed)
+    do throws(FormatError) {
+      let saved = try SavedReference(path)
+      _ = try saved.records(ofChunks: 0..<1)
+      accepted += 1
+    } catch {
+      #expect(!"\(error)".contains("\n"), "case \(index): \(error)")
+    }
+  }
+  #expect(accepted > 30 && accepted < 3000, "\(accepted)")
+}
