@@ -40,7 +40,8 @@ public struct Packer: Sendable {
     {
       throw PackingRefusal("the output \(printable(output)) would be packed, too: choose another")
     }
-    files = try PackingInput(input, frameByteCount: options.contentByteLimit)
+    files = try PackingInput(
+      input, frameByteCount: options.contentByteLimit, tellsTensors: options.format == .ingot)
   }
 
   public var contentByteCount: UInt64 { files.directory.contentByteCount }

@@ -20,7 +20,12 @@ final class PackingInput: Sendable {
   private static let openLimit = 64
 
   /// Lists a file or everything in a folder, and reads headers.
-  init(_ path: String, frameByteCount: Int) throws {
+  ///
+  /// - Parameters:
+  ///   - path: of the file or folder.
+  ///   - frameByteCount: content of a frame.
+  ///   - tellsTensors: whether weights are told from other bytes.
+  init(_ path: String, frameByteCount: Int, tellsTensors: Bool) throws {
     var names: [(name: ExactString, path: String?)] = []
     let isFolder = DirectoryListing.isFolder(path)
     readsPlain = isFolder && DirectoryListing.packedName(of: path) == nil
@@ -42,7 +47,7 @@ final class PackingInput: Sendable {
         continue
       }
       let file = try Self.open(path, readsPlain)
-      try builder.add(name, byteCount: file.byteCount, runs: ContentRuns.of(file))
+      try builder.add(name, byteCount: file.byteCount, runs: tellsTensors ? ContentRuns.of(file) : ContentRuns.plain(file))
       files.append(
         File(name: name, path: path, identity: file.identity, byteCount: file.byteCount))
     }

@@ -21,7 +21,7 @@ func reportingErrors(_ body: () throws -> Void) throws {
   } catch let code as ExitCode {
     throw code
   } catch {
-    if error is ConversionCancelled {
+    if error is ConversionCancelled || error is PackingCancelled {
       Terminal.error("interrupted; nothing was written. Run the same command to start again.")
     } else {
       Terminal.error("\(error)")
@@ -48,9 +48,9 @@ private func status(of error: any Error) -> ExitStatus {
     }
   case let error as OutputError:
     error.step == .create ? .cannotCreate : .inputOutput
-  case is UsageError: .usage
+  case is UsageError, is PackingRefusal: .usage
   case is FitTooSmall: .badInput
-  case is ConversionCancelled, is CalibrationInterrupted, is FitInterrupted: .interrupted
+  case is ConversionCancelled, is PackingCancelled, is CalibrationInterrupted, is FitInterrupted: .interrupted
   default: .internalError
   }
 }

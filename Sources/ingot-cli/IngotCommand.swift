@@ -16,6 +16,7 @@ struct IngotCommand: ParsableCommand {
         ingot check llama.gguf
         ingot inspect llama.gguf --tensors
         ingot tokenize llama.gguf --text 'Hello, world!'
+        ingot pack Llama-3.1-8B -o Llama-3.1-8B.ingot
 
       EXIT STATUS
         0 done, 1 a check or gate failed, 64 usage, 65 bad input data, 66 input missing, 70 internal error,
@@ -25,7 +26,7 @@ struct IngotCommand: ParsableCommand {
     subcommands: [
       ConvertCommand.self, PlanCommand.self, CalibrateCommand.self, VerifyCommand.self,
       CheckCommand.self,
-      InspectCommand.self, TokenizeCommand.self,
+      InspectCommand.self, TokenizeCommand.self, PackCommand.self, UnpackCommand.self,
     ])
 
   static func main() {

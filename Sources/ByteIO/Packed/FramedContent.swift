@@ -6,6 +6,8 @@ package protocol FramedContent: AnyObject, Sendable {
   var archiveNumber: UInt64 { get }
   var contentByteCount: UInt64 { get }
   var frameCount: Int { get }
+  /// Content of the largest frame.
+  var frameByteLimit: Int { get }
 
   /// A frame by its number.
   func contentFrame(_ index: Int) -> ContentFrame
@@ -63,7 +65,7 @@ extension FramedContent {
   }
 
   /// Has the frames of a range read ahead.
-  func prefetch(at offset: UInt64, byteCount: Int) {
+  package func prefetch(at offset: UInt64, byteCount: Int) {
     guard offset < contentByteCount, byteCount > 0 else { return }
     let last = min(offset + UInt64(byteCount), contentByteCount) - 1
     guard let start = try? place(of: frame(holding: offset)).lowerBound,
@@ -74,7 +76,7 @@ extension FramedContent {
 }
 
 /// A run of framed content that is one file's: what `PositionalFile` reads in place of bytes on disk.
-struct PackedContent: Sendable {
+package struct PackedContent: Sendable {
   let content: any FramedContent
   let start: UInt64
   let byteCount: UInt64

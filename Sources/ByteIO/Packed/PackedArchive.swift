@@ -9,6 +9,7 @@ package final class PackedArchive: FramedContent {
 
   package var contentByteCount: UInt64 { directory.contentByteCount }
   package var frameCount: Int { directory.frameCount }
+  package var frameByteLimit: Int { directory.regions.map(\.frameByteCount).max() ?? 0 }
 
   init(_ file: PositionalFile) throws(FormatError) {
     self.file = file

@@ -19,7 +19,7 @@ package enum OpenedPacked: Sendable {
     let magic = try file.read(at: 0, count: 8, field: "magic")
     if magic == PackedFormat.magic {
       self = .archive(try PackedArchive(file))
-    } else if integer(magic, at: 0, as: UInt32.self) == ZstdFrame.magic,
+    } else if SeekableZstd.mayBegin(integer(magic, at: 0, as: UInt32.self)),
       try SeekableZstd.isIn(file)
     {
       self = .seekableZstd(try SeekableZstd(file))
@@ -37,7 +37,7 @@ package enum OpenedPacked: Sendable {
   }
 
   /// The content of a packed single file; `nil` for a folder.
-  var singleFile: PackedContent? {
+  package var singleFile: PackedContent? {
     switch self {
     case .archive(let archive):
       archive.directory.kind == .folder

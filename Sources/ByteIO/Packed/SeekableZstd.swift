@@ -33,6 +33,11 @@ package final class SeekableZstd: FramedContent {
     var checksum: UInt32?
   }
 
+  /// Whether a file may begin with this number; of empty content there is only the table.
+  static func mayBegin(_ magic: UInt32) -> Bool {
+    magic == ZstdFrame.magic || magic == skippableMagic
+  }
+
   /// Whether a file that begins like Zstandard ends like a seek table.
   static func isIn(_ file: PositionalFile) throws(FormatError) -> Bool {
     guard file.byteCount >= footerByteCount + 8 else { return false }
@@ -115,6 +120,7 @@ package final class SeekableZstd: FramedContent {
   deinit { FrameCache.shared.remove(archive: archiveNumber) }
 
   package var frameCount: Int { frames.count }
+  package var frameByteLimit: Int { frames.map { Int(max($0.byteCount, $0.packedByteCount)) }.max() ?? 0 }
 
   package func frame(holding contentOffset: UInt64) -> ContentFrame {
     var low = 0

@@ -57,6 +57,11 @@ enum ContentRuns {
       fileByteCount: file.byteCount)
   }
 
+  /// The whole file as other bytes.
+  static func plain(_ file: PositionalFile) -> [ContentRun] {
+    joined([], fileByteCount: file.byteCount)
+  }
+
   /// Orders the tensors, gives what lies between them to runs of other bytes, and joins neighbours.
   static func joined(
     _ tensors: [(type: TensorType, region: TensorDescriptor.Region)], fileByteCount: UInt64
