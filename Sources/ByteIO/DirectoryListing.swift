@@ -16,8 +16,8 @@ package enum DirectoryListing {
   ///
   /// The order in which the file system lists them differs between machines and is never used.
   ///
-  /// - Parameter leavesOutOthers: whether names that are not UTF-8 are passed over, which can be no
-  ///   file that a checkpoint uses; otherwise they are refused.
+  /// Names that are not UTF-8 can be no file that a checkpoint uses; without `leavesOutOthers` they
+  /// are refused.
   package static func names(in folder: String, leavesOutOthers: Bool = true) throws(FormatError)
     -> [String]
   {

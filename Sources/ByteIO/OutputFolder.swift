@@ -132,7 +132,8 @@ package final class OutputFolder: Sendable {
 
   /// Folders of runs that are no more.
   private static func removeLeftovers(in folder: FilePath, prefix: String) {
-    for name in names(in: folder.string) where name.hasPrefix(prefix) && name.hasSuffix(".partial") {
+    for name in names(in: folder.string) where name.hasPrefix(prefix) && name.hasSuffix(".partial")
+    {
       let owner = name.dropFirst(prefix.count).prefix { $0 != "-" }
       guard let process = pid_t(owner), process != getpid(), kill(process, 0) != 0, errno == ESRCH
       else { continue }

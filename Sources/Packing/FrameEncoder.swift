@@ -29,7 +29,8 @@ final class FrameEncoder: ContentEncoder {
     entropy = try ZstdCompressor(.entropyOnly)
     search = try ZstdCompressor(.level(options.level ?? PackingOptions.textLevel))
     planes = .allocate(byteCount: contentByteLimit, alignment: 64)
-    let bound = max(ZSTD_compressBound(contentByteLimit), Int(LZ4_compressBound(Int32(contentByteLimit))))
+    let bound = max(
+      ZSTD_compressBound(contentByteLimit), Int(LZ4_compressBound(Int32(contentByteLimit))))
     packed = .allocate(
       byteCount: PackedFormat.frameByteLimit(content: contentByteLimit, .words64) + bound,
       alignment: 64)

@@ -85,7 +85,7 @@ public struct Packer: Sendable {
     let fixed =
       ProcessMemory.residentByteCount + Self.slack
       + UInt64(files.directory.frameCount) * UInt64(PackingJob.bytesPerFrame)
-      + UInt64(FrameCache.shared.isInUse ? FrameCache.shared.byteBudget : 0)
+      + UInt64(FrameCache.byteCount(threadCount: threadCount))
     guard fixed + perThread <= memoryLimit else {
       throw PackingRefusal(
         "--memory-limit \(memoryLimit) bytes is too small: this needs about "

@@ -25,6 +25,7 @@ final class PackingInput: Sendable {
   ///   - path: of the file or folder.
   ///   - frameByteCount: content of a frame.
   ///   - tellsTensors: whether weights are told from other bytes.
+  /// - Throws: `FormatError` about what cannot be packed, `PackingRefusal` for too much of it.
   init(_ path: String, frameByteCount: Int, tellsTensors: Bool) throws {
     var names: [(name: ExactString, path: String?)] = []
     let isFolder = DirectoryListing.isFolder(path)
@@ -47,7 +48,9 @@ final class PackingInput: Sendable {
         continue
       }
       let file = try Self.open(path, readsPlain)
-      try builder.add(name, byteCount: file.byteCount, runs: tellsTensors ? ContentRuns.of(file) : ContentRuns.plain(file))
+      try builder.add(
+        name, byteCount: file.byteCount,
+        runs: tellsTensors ? ContentRuns.of(file) : ContentRuns.plain(file))
       files.append(
         File(name: name, path: path, identity: file.identity, byteCount: file.byteCount))
     }
@@ -96,7 +99,8 @@ final class PackingInput: Sendable {
   func checkUnchanged() throws {
     for known in files {
       guard let known else { continue }
-      guard let file = try? Self.open(known.path, readsPlain), file.identity == known.identity else {
+      guard let file = try? Self.open(known.path, readsPlain), file.identity == known.identity
+      else {
         throw Self.changed(known)
       }
     }
@@ -104,7 +108,8 @@ final class PackingInput: Sendable {
 
   private static func changed(_ file: File) -> FormatError {
     FormatError(
-      file: file.path, field: "file", reason: .inconsistent("was changed while it was being packed"),
+      file: file.path, field: "file",
+      reason: .inconsistent("was changed while it was being packed"),
       advice: "wait until the download is complete, then start again")
   }
 }
@@ -117,8 +122,10 @@ private struct FolderWalk {
 
   mutating func visit(_ folder: String, name: String, depth: Int) throws {
     guard depth < PackedFormat.componentLimit else {
-      throw refusal(folder, .outOfRange(
-        found: "more", allowed: "at most \(PackedFormat.componentLimit) folders in each other"))
+      throw refusal(
+        folder,
+        .outOfRange(
+          found: "more", allowed: "at most \(PackedFormat.componentLimit) folders in each other"))
     }
     let real = DirectoryListing.realPath(folder) ?? folder
     guard !above.contains(real) else {
@@ -143,8 +150,10 @@ private struct FolderWalk {
         found.append((ExactString(inner), path))
       }
       guard found.count <= PackedFormat.entryCountLimit else {
-        throw refusal(folder, .outOfRange(
-          found: "more", allowed: "at most \(PackedFormat.entryCountLimit) files"))
+        throw refusal(
+          folder,
+          .outOfRange(
+            found: "more", allowed: "at most \(PackedFormat.entryCountLimit) files"))
       }
     }
   }

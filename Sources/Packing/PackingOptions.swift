@@ -31,7 +31,7 @@ public struct PackingOptions: Hashable, Sendable {
     codec == .lz4 ? 1...Int(LZ4HC_CLEVEL_MAX) : 1...Int(ZSTD_maxCLevel())
   }
 
-  /// Content of a frame. One block of Zstandard is 128 KiB: the exponents of 256 KiB of BF16 are one.
+  /// Content of a frame: one block of Zstandard is 128 KiB, which the exponents of 256 KiB of BF16 are.
   static let frameByteCount = 256 << 10
   /// Without planes, larger frames find more repetitions.
   static let seekableFrameByteCount = 1 << 20

@@ -38,6 +38,7 @@ public struct Unpacker: Sendable {
   ///     every frame is unpacked and its checksum compared.
   ///   - cancellation: looked at between frames.
   ///   - progress: called from any thread.
+  /// - Returns: what was done.
   /// - Throws: `FormatError` about the packed file, `OutputError`, or `PackingCancelled`; nothing is
   ///   left then, and an old file of that name is as it was.
   public func run(

@@ -50,7 +50,8 @@ private func status(of error: any Error) -> ExitStatus {
     error.step == .create ? .cannotCreate : .inputOutput
   case is UsageError, is PackingRefusal: .usage
   case is FitTooSmall: .badInput
-  case is ConversionCancelled, is PackingCancelled, is CalibrationInterrupted, is FitInterrupted: .interrupted
+  case is ConversionCancelled, is PackingCancelled, is CalibrationInterrupted, is FitInterrupted:
+    .interrupted
   default: .internalError
   }
 }

@@ -7,7 +7,8 @@ extension PackingOptions.Format: ExpressibleByArgument {}
 struct PackCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pack",
-    abstract: "Packs a checkpoint or an archive without loss, so that every part can be read alone.",
+    abstract:
+      "Packs a checkpoint or an archive without loss, so that every part can be read alone.",
     discussion: """
       Takes a file or a folder with all that is in it. Weights in BF16, F16 and F32 are taken apart \
       into planes of bytes, of which exponents get small; quantized blocks gain a few percent or are \

@@ -3,7 +3,7 @@ final class CachedBytes: Sendable {
   /// Filled before the object is shared, and never changed afterwards.
   nonisolated(unsafe) private let storage: UnsafeMutableRawBufferPointer
 
-  /// - Parameter fill: writes all `byteCount` bytes, or throws.
+  /// Allocates memory that `fill` writes whole, or throws.
   init(
     byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws(FormatError) -> Void
   ) throws(FormatError) {
@@ -62,8 +62,11 @@ package final class FrameCache: Sendable {
     }
   }
 
-  /// Whether any packed file was opened, so that memory has to be set aside for it.
-  package var isInUse: Bool { state.withLock { $0.archives > 0 } }
+  /// Memory to set aside for reading packed files: the cache, and what each thread unpacks with; 0
+  /// where none was opened.
+  package static func byteCount(threadCount: Int) -> Int {
+    shared.state.withLock { $0.archives > 0 } ? shared.byteBudget + threadCount * (1 << 20) : 0
+  }
 
   func find(_ key: Key) -> CachedBytes? {
     state.withLock { state in

@@ -36,15 +36,13 @@ final class FrameDecoder {
     var reason: FormatError.Reason
   }
 
-  /// Puts the content of a frame together.
+  /// Puts the content of a frame together from all of its bytes.
   ///
   ///     offset  bytes  field
   ///          0      4  × planes: codec << 30 | byte count
   ///                    the planes, lowest bytes first, one behind the other
   ///
-  /// - Parameters:
-  ///   - frame: all of its bytes.
-  ///   - content: whole words, exactly what the frame unpacks to.
+  /// `content` is whole words, and exactly as long as what the frame unpacks to.
   func unpack(
     _ frame: UnsafeRawBufferPointer, _ layout: PackedLayout,
     into content: UnsafeMutableRawBufferPointer
@@ -89,7 +87,7 @@ final class FrameDecoder {
 
   /// The headers of the planes, which fill the frame exactly.
   ///
-  /// - Parameter frame: its first bytes, at least the headers if it is long enough.
+  /// `frame` holds its first bytes, at least the headers if it is long enough.
   static func headers(
     _ frame: UnsafeRawBufferPointer, _ layout: PackedLayout, contentByteCount: Int,
     frameByteCount: Int
@@ -154,9 +152,8 @@ final class FrameDecoder {
 
   /// Unpacks Zstandard to exactly the size of `target`.
   ///
-  /// - Parameter isOneSizedFrame: whether it has to be one frame that declares its size; otherwise
-  ///   there may be several, as Zstandard allows.
-  /// - Returns: what is wrong.
+  /// With `isOneSizedFrame` it has to be one frame that declares its size; otherwise there may be
+  /// several, as Zstandard allows. The result is what is wrong.
   func unpackZstd(
     _ bytes: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer,
     isOneSizedFrame: Bool

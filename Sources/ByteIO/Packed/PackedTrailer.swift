@@ -94,7 +94,8 @@ package struct PackedTrailer: Hashable, Sendable {
   private func checkPlaces(end: UInt64, _ path: String) throws(FormatError) {
     func error(_ field: String, _ offset: UInt64, _ text: String) -> FormatError {
       FormatError(
-        file: path, fileOffset: end + offset, field: "trailer." + field, reason: .inconsistent(text))
+        file: path, fileOffset: end + offset, field: "trailer." + field, reason: .inconsistent(text)
+      )
     }
     guard directoryByteCount <= PackedFormat.directoryByteLimit, directoryByteCount <= end,
       directoryOffset == end - directoryByteCount

@@ -120,7 +120,9 @@ package final class SeekableZstd: FramedContent {
   deinit { FrameCache.shared.remove(archive: archiveNumber) }
 
   package var frameCount: Int { frames.count }
-  package var frameByteLimit: Int { frames.map { Int(max($0.byteCount, $0.packedByteCount)) }.max() ?? 0 }
+  package var frameByteLimit: Int {
+    frames.map { Int(max($0.byteCount, $0.packedByteCount)) }.max() ?? 0
+  }
 
   package func frame(holding contentOffset: UInt64) -> ContentFrame {
     var low = 0
@@ -149,7 +151,8 @@ package final class SeekableZstd: FramedContent {
     let fault = try FrameDecoderPool.shared.withDecoder { decoder throws(FormatError) -> String? in
       let packed = decoder.packedBuffer(Int(stored.packedByteCount))
       try file.read(at: stored.place, into: packed, field: "frame[\(frame.index)]")
-      return decoder.unpackZstd(UnsafeRawBufferPointer(packed), into: buffer, isOneSizedFrame: false)
+      return decoder.unpackZstd(
+        UnsafeRawBufferPointer(packed), into: buffer, isOneSizedFrame: false)
     }
     if let fault { throw error(frame, .malformed(fault)) }
     if let checksum = stored.checksum,
