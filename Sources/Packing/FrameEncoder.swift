@@ -169,7 +169,8 @@ final class ZstdCompressor {
       // The fastest level looks for repetitions at next to no place. It would leave literals as they
       // are, unless told otherwise: parameter 5 is the "literal compression mode", 1 is "enable".
       try set(ZSTD_c_compressionLevel, ZSTD_minCLevel())
-      try set(ZSTD_c_experimentalParam5, 1)
+      // A library in which this means something else is asked for its fastest ordinary level.
+      do { try set(ZSTD_c_experimentalParam5, 1) } catch { try set(ZSTD_c_compressionLevel, 1) }
     case .level(let level): try set(ZSTD_c_compressionLevel, Int32(level))
     }
     try set(ZSTD_c_contentSizeFlag, 1)

@@ -71,10 +71,11 @@ public struct Unpacker: Sendable {
   /// As many threads as the memory limit has room for.
   private func workerCount() throws -> Int {
     let content = packed.content
-    // Content, what is read, planes; the library's state and the run-time library's own growth.
-    let perThread = UInt64(3 * content.frameByteLimit + (1 << 20))
+    let perThread =
+      UInt64(FrameCache.byteCount(threadCount: 1) - FrameCache.byteCount(threadCount: 0))
+      + (512 << 10)
     let fixed =
-      ProcessMemory.residentByteCount + (4 << 20) + UInt64(FrameCache.shared.byteBudget)
+      ProcessMemory.residentByteCount + (4 << 20) + UInt64(FrameCache.byteCount(threadCount: 0))
     guard fixed + perThread <= memoryLimit else {
       throw PackingRefusal(
         "--memory-limit \(memoryLimit) bytes is too small: this needs about "

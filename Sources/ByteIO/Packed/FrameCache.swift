@@ -44,6 +44,7 @@ package final class FrameCache: Sendable {
     var byteCount = 0
     var uses: UInt64 = 0
     var archives: UInt64 = 0
+    var largestFrameByteCount = 0
   }
 
   private let state = Guarded(State())
@@ -51,13 +52,17 @@ package final class FrameCache: Sendable {
   package let byteBudget: Int
   /// So that looking for the oldest takes little time where frames are small.
   private static let itemLimit = 256
+  package static let bytesPerDecoder = 256 << 10
 
   init(byteBudget: Int) { self.byteBudget = byteBudget }
 
   /// A number for a new archive.
-  func makeArchiveNumber() -> UInt64 {
+  ///
+  /// - Parameter frameByteLimit: content of its largest frame.
+  func makeArchiveNumber(frameByteLimit: Int) -> UInt64 {
     state.withLock { state in
       state.archives += 1
+      state.largestFrameByteCount = max(state.largestFrameByteCount, frameByteLimit)
       return state.archives
     }
   }
@@ -65,7 +70,10 @@ package final class FrameCache: Sendable {
   /// Memory to set aside for reading packed files: the cache, and what each thread unpacks with; 0
   /// where none was opened.
   package static func byteCount(threadCount: Int) -> Int {
-    shared.state.withLock { $0.archives > 0 } ? shared.byteBudget + threadCount * (1 << 20) : 0
+    let (isInUse, frame) = shared.state.withLock { ($0.archives > 0, $0.largestFrameByteCount) }
+    // What is read, its planes, its content; and the library's state.
+    return isInUse
+      ? max(shared.byteBudget, frame) + threadCount * (3 * frame + bytesPerDecoder) : 0
   }
 
   func find(_ key: Key) -> CachedBytes? {

@@ -139,7 +139,7 @@ final class FrameDecoder {
     case .stored:
       plane.copyMemory(from: bytes)
       fault = nil
-    case .zstd: fault = unpackZstd(bytes, into: plane, isOneSizedFrame: true)
+    case .zstd: fault = unpackZstd(bytes, into: plane, declaresByteCount: true)
     case .lz4:
       let count = LZ4_decompress_safe(
         bytes.baseAddress, plane.baseAddress, Int32(bytes.count), Int32(plane.count))
@@ -152,11 +152,11 @@ final class FrameDecoder {
 
   /// Unpacks Zstandard to exactly the size of `target`.
   ///
-  /// With `isOneSizedFrame` it has to be one frame that declares its size; otherwise there may be
-  /// several, as Zstandard allows. The result is what is wrong.
+  /// The bytes have to be one frame, which with `declaresByteCount` says how long its content is.
+  /// The result is what is wrong.
   func unpackZstd(
     _ bytes: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer,
-    isOneSizedFrame: Bool
+    declaresByteCount: Bool
   ) -> String? {
     guard let windowByteCount = ZstdFrame.windowByteCount(bytes) else {
       return "is no frame of Zstandard"
@@ -165,13 +165,14 @@ final class FrameDecoder {
       return
         "asks for a window of \(windowByteCount) bytes, allowed are \(ZstdFrame.windowByteLimit)"
     }
-    if isOneSizedFrame {
+    // One frame and nothing behind it, least of all one of a form before 1.0.
+    guard ZSTD_findFrameCompressedSize(bytes.baseAddress, bytes.count) == bytes.count else {
+      return "is not exactly one frame of Zstandard"
+    }
+    if declaresByteCount {
       let declared = ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count)
       guard declared == UInt64(target.count) else {
         return "its frame of Zstandard does not declare \(target.count) bytes"
-      }
-      guard ZSTD_findFrameCompressedSize(bytes.baseAddress, bytes.count) == bytes.count else {
-        return "more than one frame of Zstandard"
       }
     }
     // The target is the window, so nothing else is allocated whatever the frame asks for.

@@ -5,16 +5,18 @@ package final class PackedArchive: FramedContent {
   package let file: PositionalFile
   package let trailer: PackedTrailer
   package let directory: PackedDirectory
-  package let archiveNumber = FrameCache.shared.makeArchiveNumber()
+  package let archiveNumber: UInt64
 
   package var contentByteCount: UInt64 { directory.contentByteCount }
   package var frameCount: Int { directory.frameCount }
-  package var frameByteLimit: Int { directory.regions.map(\.frameByteCount).max() ?? 0 }
+  package let frameByteLimit: Int
 
   init(_ file: PositionalFile) throws(FormatError) {
     self.file = file
     trailer = try PackedTrailer(file)
     directory = try PackedDirectory(file, trailer)
+    frameByteLimit = directory.regions.map(\.frameByteCount).max() ?? 0
+    archiveNumber = FrameCache.shared.makeArchiveNumber(frameByteLimit: frameByteLimit)
   }
 
   deinit { FrameCache.shared.remove(archive: archiveNumber) }

@@ -53,8 +53,10 @@ package enum OpenedPacked: Sendable {
 private final class OpenArchives: Sendable {
   static let shared = OpenArchives()
 
-  private struct Weak: Sendable {
-    weak let archive: PackedArchive?
+  /// Weak references are loaded and cleared atomically.
+  private final class Weak: @unchecked Sendable {
+    weak var archive: PackedArchive?
+    init(_ archive: PackedArchive) { self.archive = archive }
   }
   private let archives = Guarded<[String: Weak]>([:])
 
@@ -67,7 +69,7 @@ private final class OpenArchives: Sendable {
     guard case .archive(let archive) = try OpenedPacked(file) else { return nil }
     archives.withLock { archives in
       archives = archives.filter { $0.value.archive != nil }
-      archives[path] = Weak(archive: archive)
+      archives[path] = Weak(archive)
     }
     return archive
   }

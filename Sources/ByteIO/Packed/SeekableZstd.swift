@@ -20,7 +20,7 @@ package final class SeekableZstd: FramedContent {
   private static let frameCountLimit = 1 << 21
 
   package let file: PositionalFile
-  package let archiveNumber = FrameCache.shared.makeArchiveNumber()
+  package let archiveNumber: UInt64
   package let contentByteCount: UInt64
   /// Frames with content.
   private let frames: [Frame]
@@ -115,14 +115,14 @@ package final class SeekableZstd: FramedContent {
     }
     self.frames = frames
     contentByteCount = content
+    frameByteLimit = frames.map { Int(max($0.byteCount, $0.packedByteCount)) }.max() ?? 0
+    archiveNumber = FrameCache.shared.makeArchiveNumber(frameByteLimit: frameByteLimit)
   }
 
   deinit { FrameCache.shared.remove(archive: archiveNumber) }
 
   package var frameCount: Int { frames.count }
-  package var frameByteLimit: Int {
-    frames.map { Int(max($0.byteCount, $0.packedByteCount)) }.max() ?? 0
-  }
+  package let frameByteLimit: Int
 
   package func frame(holding contentOffset: UInt64) -> ContentFrame {
     var low = 0
@@ -152,7 +152,7 @@ package final class SeekableZstd: FramedContent {
       let packed = decoder.packedBuffer(Int(stored.packedByteCount))
       try file.read(at: stored.place, into: packed, field: "frame[\(frame.index)]")
       return decoder.unpackZstd(
-        UnsafeRawBufferPointer(packed), into: buffer, isOneSizedFrame: false)
+        UnsafeRawBufferPointer(packed), into: buffer, declaresByteCount: false)
     }
     if let fault { throw error(frame, .malformed(fault)) }
     if let checksum = stored.checksum,
