@@ -37,8 +37,8 @@ let package = Package(
       exclude: [
         "architectures/README.md", "checks/README.md", "general-metadata.md", "gguf.md",
         "hardware/README.md", "imatrix.md", "journal.md", "manifest.md", "many-machines.md",
-        "memory-model.md", "meta-native.md", "mixes/README.md",
-        "modelfile/README.md", "pytorch.md", "quant", "quantized-inputs.md", "recipe.md",
+        "memory-model.md", "meta-native.md", "mixes/README.md", "modelfile/README.md",
+        "packed-archive.md", "pytorch.md", "quant", "quantized-inputs.md", "recipe.md",
         "safetensors.md", "split-experts.md",
         "tokenizers/README.md", "tokenizers/encoding.md", "verification/README.md",
         "verification/saved-reference.md",
@@ -78,7 +78,8 @@ let package = Package(
     .target(
       name: "ByteIO",
       dependencies: [
-        .product(name: "SystemPackage", package: "swift-system"), "CZstd", "CLZ4", "CXXHash",
+        .product(name: "SystemPackage", package: "swift-system"), "CKernels", "CZstd", "CLZ4",
+        "CXXHash",
         .target(name: "CCrypto", condition: .when(platforms: [.linux])),
       ]),
     .target(name: "Threads"),
@@ -99,6 +100,13 @@ let package = Package(
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
     .target(name: "Conversion", dependencies: ["Planning", "StrictJSON", "Threads"]),
+    // Writes packed files, and restores what is in them; ByteIO reads them wherever it opens a file.
+    .target(
+      name: "Packing",
+      dependencies: [
+        "Checkpoints", "GGUF", "Tensors", "StrictJSON", "ByteIO", "Threads", "CKernels", "CZstd",
+        "CLZ4",
+      ]),
     // Loads OpenBLAS when the first matrix product is wanted; Accelerate on Apple.
     .target(
       name: "ReferenceModel",
@@ -126,7 +134,8 @@ let package = Package(
     .target(
       name: "Ingot",
       dependencies: [
-        "Conversion", "Fitting", "Calibration", "Verification", "ReferenceModel", "Formats",
+        "Conversion", "Fitting", "Calibration", "Verification", "Packing", "ReferenceModel",
+        "Formats",
       ]),
     .executableTarget(
       name: "ingot-cli",
@@ -192,6 +201,9 @@ let package = Package(
     .testTarget(
       name: "ConversionTests",
       dependencies: ["Conversion", "Planning", "Architectures", "Threads", "TestSupport"]),
+    .testTarget(
+      name: "PackingTests",
+      dependencies: ["Packing", "Checkpoints", "GGUF", "Tensors", "ByteIO", "TestSupport"]),
     .testTarget(
       name: "ReferenceModelTests",
       dependencies: ["ReferenceModel", "Ingot", "GGUF", "Quantizers", "StrictJSON", "TestSupport"]),

@@ -9,13 +9,26 @@ import SystemPackage
 #endif
 
 /// What the file system says about names; links are followed unless said otherwise.
+///
+/// A packed folder counts as a folder.
 package enum DirectoryListing {
   /// Names in a folder, in the order of their bytes, without `.` and `..`.
   ///
   /// The order in which the file system lists them differs between machines and is never used.
-  package static func names(in folder: String) throws(FormatError) -> [String] {
+  ///
+  /// Names that are not UTF-8 can be no file that a checkpoint uses; without `leavesOutOthers` they
+  /// are refused.
+  package static func names(in folder: String, leavesOutOthers: Bool = true) throws(FormatError)
+    -> [String]
+  {
     guard let stream = opendir(folder) else {
       let code = Errno(rawValue: errno)
+      if code == .notDirectory, let packed = try PackedPath(folder) {
+        guard packed.exists else {
+          throw FormatError(file: folder, field: "directory", reason: .fileNotFound)
+        }
+        if packed.isFolder { return packed.names }
+      }
       throw FormatError(
         file: folder, field: "directory",
         reason: code == .noSuchFileOrDirectory
@@ -29,8 +42,12 @@ package enum DirectoryListing {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { raw in
         ExactString(utf8: raw.prefix { $0 != 0 })
       }
-      // A name that is not UTF-8 can be no file that a checkpoint uses.
-      if let name, name != ".", name != ".." { names.append(name) }
+      guard let name else {
+        if leavesOutOthers { continue }
+        throw FormatError(
+          file: folder, field: "directory", reason: .malformed("holds a name that is not UTF-8"))
+      }
+      if name != ".", name != ".." { names.append(name) }
       errno = 0
     }
     let code = Errno(rawValue: errno)
@@ -42,17 +59,32 @@ package enum DirectoryListing {
     return names.sorted().map(\.string)
   }
 
-  package static func isFolder(_ path: String) -> Bool { mode(path, followLinks: true) == S_IFDIR }
+  /// Whether a path leads to a folder, packed ones included.
+  package static func isFolder(_ path: String) -> Bool {
+    switch mode(path, followLinks: true) {
+    case S_IFDIR: true
+    case S_IFREG, nil: (try? PackedPath(path))?.isFolder ?? false
+    default: false
+    }
+  }
+
   /// Whether something is there; also where the system cannot tell, so that opening it says why.
   package static func exists(_ path: String) -> Bool {
     var status = stat()
     if stat(path, &status) == 0 { return true }
     switch Errno(rawValue: errno) {
-    case .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels, .fileNameTooLong:
-      return false
+    case .notDirectory: return (try? PackedPath(path))?.exists ?? false
+    case .noSuchFileOrDirectory, .tooManySymbolicLinkLevels, .fileNameTooLong: return false
     default: return true
     }
   }
+
+  /// The name that a folder had when it was packed, where a path leads to a packed folder itself.
+  package static func packedName(of path: String) -> String? {
+    guard let packed = try? PackedPath(path), packed.name == "" else { return nil }
+    return packed.archive.directory.rootName
+  }
+
   /// A link whose target is not there.
   package static func isDanglingLink(_ path: String) -> Bool {
     mode(path, followLinks: false) == S_IFLNK && !exists(path)
@@ -60,7 +92,12 @@ package enum DirectoryListing {
 
   /// The absolute path without links.
   package static func realPath(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
+    guard let resolved = realpath(path, nil) else {
+      guard let packed = try? PackedPath(path), packed.exists, packed.name != "",
+        let container = realPath(packed.container)
+      else { return nil }
+      return join(container, packed.name.string)
+    }
     defer { free(resolved) }
     return String(cString: resolved)
   }

@@ -165,9 +165,18 @@ public final class OutputFile: Sendable {
 
   /// Whether two paths lead to the same existing file, through links too.
   public static func isSameFile(_ a: String, _ b: String) -> Bool {
-    var (first, second) = (stat(), stat())
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev
-      && first.st_ino == second.st_ino
+    guard let first = status(a), let second = status(b) else { return false }
+    return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+  }
+
+  /// Of a file, or of the packed file that a path leads into.
+  private static func status(_ path: String) -> stat? {
+    var result = stat()
+    var prefix = FilePath(path)
+    while stat(prefix.string, &result) != 0 {
+      guard errno == ENOTDIR, prefix.removeLastComponent() else { return nil }
+    }
+    return result
   }
 
   /// Whether two paths name the same place, be there a file or not.
@@ -181,6 +190,13 @@ public final class OutputFile: Sendable {
   public static func exists(_ path: String, directlyIn folder: String) -> Bool {
     var status = stat()
     return stat(path, &status) == 0 && isSameFile(Self.folder(of: path), folder)
+  }
+
+  /// Whether `path` names a place in `folder`, at any depth.
+  public static func isInside(_ path: String, folder: String) -> Bool {
+    guard let outer = realpath(folder, nil) else { return false }
+    defer { free(outer) }
+    return FilePath(absolutePath(path)).starts(with: FilePath(String(cString: outer)))
   }
 
   /// Whether two paths name places in one folder.

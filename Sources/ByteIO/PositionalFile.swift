@@ -11,6 +11,9 @@ import SystemPackage
 /// A regular file that is read at positions; it has no file position, so any thread may read.
 ///
 /// Inputs are never mapped: a mapped file that is truncated while being read kills the process.
+///
+/// A packed file reads as the file that was packed, and `ARCHIVE/NAME` as that file of a packed folder:
+/// nobody who reads needs to know. Offsets are then the content's, the identity is the packed file's.
 public final class PositionalFile: Sendable {
   /// What `fstat` said when the file was opened; a later difference means that it was changed.
   public struct Identity: Hashable, Sendable {
@@ -23,31 +26,70 @@ public final class PositionalFile: Sendable {
 
   public let path: String
   public let identity: Identity
-  private let descriptor: FileDescriptor
+  private let storage: Storage
+  private enum Storage: Sendable {
+    case plain(OpenDescriptor)
+    case packed(PackedContent)
+  }
 
-  public var byteCount: UInt64 { identity.byteCount }
-
-  /// Opens a regular file for reading.
-  ///
-  /// Links are followed; pipes, devices and folders are refused.
-  public init(_ path: String) throws(FormatError) {
-    self.path = path
-    do {
-      // Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
-      descriptor = try FileDescriptor.open(
-        FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
-    } catch {
-      throw Self.failure(path, error)
-    }
-    do {
-      identity = try Self.identify(path, descriptor)
-    } catch {
-      try? descriptor.close()
-      throw error
+  public var byteCount: UInt64 {
+    switch storage {
+    case .plain: identity.byteCount
+    case .packed(let packed): packed.byteCount
     }
   }
 
-  deinit { try? descriptor.close() }
+  /// Opens a regular file, plain or packed, for reading.
+  ///
+  /// Links are followed; pipes, devices and folders are refused, packed folders too.
+  public convenience init(_ path: String) throws(FormatError) {
+    let plain: PositionalFile
+    do throws(FormatError) {
+      plain = try PositionalFile(plain: path)
+    } catch {
+      guard error.reason == .fileNotFound, let inner = try PackedPath(path) else { throw error }
+      if inner.isFolder { throw Self.notRegular(path, kind: "a folder") }
+      guard let file = inner.file else { throw error }
+      self.init(path, file)
+      return
+    }
+    guard let packed = try OpenedPacked(plain) else {
+      self.init(plain)
+      return
+    }
+    guard let file = packed.singleFile else {
+      throw Self.notRegular(path, kind: "a packed folder")
+    }
+    self.init(path, file)
+  }
+
+  private init(_ plain: PositionalFile) {
+    path = plain.path
+    identity = plain.identity
+    storage = plain.storage
+  }
+
+  private init(_ path: String, _ packed: PackedContent) {
+    self.path = path
+    identity = packed.content.file.identity
+    storage = .packed(packed)
+  }
+
+  /// Opens a regular file as it lies on disk.
+  package init(plain path: String) throws(FormatError) {
+    self.path = path
+    let descriptor: OpenDescriptor
+    do {
+      // Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
+      descriptor = OpenDescriptor(
+        try FileDescriptor.open(
+          FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking]))
+    } catch {
+      throw Self.failure(path, error)
+    }
+    identity = try Self.identify(path, descriptor.descriptor)
+    storage = .plain(descriptor)
+  }
 
   /// Fills `buffer` from `offset`; short reads and interruptions are continued.
   ///
@@ -62,6 +104,18 @@ public final class PositionalFile: Sendable {
         reason: .truncated(
           needed: UInt64(buffer.count), available: byteCount > offset ? byteCount - offset : 0))
     }
+    switch storage {
+    case .plain(let descriptor):
+      try read(descriptor.descriptor, at: offset, into: buffer, field: field)
+    case .packed(let packed):
+      try packed.content.read(at: packed.start + offset, into: buffer)
+    }
+  }
+
+  private func read(
+    _ descriptor: FileDescriptor, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer,
+    field: String
+  ) throws(FormatError) {
     var done = 0
     while done < buffer.count {
       let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
@@ -125,6 +179,13 @@ public final class PositionalFile: Sendable {
 
   /// Throws when the file is no longer what it was when it was opened, or no longer under its name.
   public func checkUnchanged() throws(FormatError) {
+    let descriptor: FileDescriptor
+    switch storage {
+    case .plain(let open): descriptor = open.descriptor
+    case .packed(let packed):
+      try packed.content.file.checkUnchanged()
+      return
+    }
     var named = stat()
     guard try Self.identify(path, descriptor) == identity, stat(path, &named) == 0,
       UInt64(truncatingIfNeeded: named.st_dev) == identity.device,
@@ -138,9 +199,15 @@ public final class PositionalFile: Sendable {
 
   /// Tells the system that these bytes will be wanted soon.
   public func prefetch(at offset: UInt64, byteCount: Int) {
-    #if canImport(Glibc) || canImport(Musl)
-      _ = posix_fadvise(descriptor.rawValue, off_t(offset), off_t(byteCount), POSIX_FADV_WILLNEED)
-    #endif
+    switch storage {
+    case .plain(let open):
+      #if canImport(Glibc) || canImport(Musl)
+        _ = posix_fadvise(
+          open.descriptor.rawValue, off_t(offset), off_t(byteCount), POSIX_FADV_WILLNEED)
+      #endif
+    case .packed(let packed):
+      packed.content.prefetch(at: packed.start + offset, byteCount: byteCount)
+    }
   }
 
   private static func identify(_ path: String, _ descriptor: FileDescriptor) throws(FormatError)
@@ -182,4 +249,11 @@ public final class PositionalFile: Sendable {
       ? .fileNotFound : .readFailed(errno: code.rawValue, description: code.description)
     return FormatError(file: path, fileOffset: offset, field: field, reason: reason)
   }
+}
+
+/// A descriptor that is closed when nobody holds it any more.
+private final class OpenDescriptor: Sendable {
+  let descriptor: FileDescriptor
+  init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
+  deinit { try? descriptor.close() }
 }

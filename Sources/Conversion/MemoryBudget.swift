@@ -1,3 +1,4 @@
+import ByteIO
 import Planning
 
 /// How many threads and how large chunks a memory limit allows.
@@ -40,7 +41,8 @@ package struct MemoryBudget: Sendable {
     let smallest = max(ChunkSchedule.smallestWeightLimit(plan), 1 << 12)
     func bytes(_ threads: Int, _ weights: Int) -> UInt64 {
       let buffers = ChunkWorker.bufferByteCount(plan, weightLimit: weights)
-      return used + UInt64(Self.slack) + UInt64(threads) * UInt64(buffers + Self.bytesPerThread)
+      return used + UInt64(Self.slack) + UInt64(FrameCache.byteCount(threadCount: threads))
+        + UInt64(threads) * UInt64(buffers + Self.bytesPerThread)
     }
     let needed = max(peak, bytes(1, smallest))
     guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }

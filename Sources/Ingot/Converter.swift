@@ -1,5 +1,6 @@
 @_exported import ByteIO
 @_exported import Conversion
+@_exported import Packing
 @_exported import Planning
 @_exported import Tensors
 @_exported import Threads

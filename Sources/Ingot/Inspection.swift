@@ -1,5 +1,6 @@
 import Checkpoints
 import GGUF
+import Packing
 import StrictJSON
 
 /// What headers say about a file or a checkpoint directory; no tensor data is read.
@@ -98,7 +99,9 @@ extension Inspection {
   }
 
   /// Stable JSON; arrays of metadata with over 32 elements are given by element type and count.
-  public func json(showsTensors: Bool, showsMetadata: Bool) -> String {
+  public func json(showsTensors: Bool, showsMetadata: Bool, packing: PackingReport? = nil)
+    -> String
+  {
     var writer = JSONWriter()
     writer.object { json in
       json.key("format")
@@ -115,6 +118,10 @@ extension Inspection {
       TypeTotal.write(typeTotals, to: &json)
       json.key("notes")
       json.array { json in for note in notes { json.value(note) } }
+      if let packing {
+        json.key("packing")
+        packing.write(to: &json)
+      }
       if showsMetadata {
         json.key("metadata")
         json.object { json in

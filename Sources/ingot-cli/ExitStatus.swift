@@ -48,11 +48,11 @@ private func status(of error: any Error) -> ExitStatus {
     }
   case let error as OutputError:
     error.step == .create || error.step == .lock ? .cannotCreate : .inputOutput
-  case is UsageError: .usage
+  case is UsageError, is PackingRefusal: .usage
   case is FitTooSmall: .badInput
   case is UnfinishedParts: .checkFailed
   case is ConversionCancelled, is FinishInterrupted, is CalibrationInterrupted, is FitInterrupted,
-    is ManifestInterrupted:
+    is ManifestInterrupted, is PackingCancelled:
     .interrupted
   default: .internalError
   }

@@ -17,6 +17,7 @@ struct IngotCommand: ParsableCommand {
         ingot manifest llama.gguf -o llama.manifest.json
         ingot inspect llama.gguf --tensors
         ingot tokenize llama.gguf --text 'Hello, world!'
+        ingot pack Llama-3.1-8B -o Llama-3.1-8B.ingot
 
       EXIT STATUS
         0 done, 1 a check or gate failed, 64 usage, 65 bad input data, 66 input missing, 70 internal error,
@@ -26,7 +27,7 @@ struct IngotCommand: ParsableCommand {
     subcommands: [
       ConvertCommand.self, FinishCommand.self, PlanCommand.self, CalibrateCommand.self,
       VerifyCommand.self, CheckCommand.self, ManifestCommand.self, InspectCommand.self,
-      TokenizeCommand.self,
+      TokenizeCommand.self, PackCommand.self, UnpackCommand.self,
     ])
 
   static func main() {

@@ -7,7 +7,8 @@ struct InspectCommand: ParsableCommand {
     abstract: "Shows what a file's or checkpoint's headers say, or how importance spreads.",
     discussion: """
       Reads safetensors and PyTorch files, GGUF archives (also the first of a split) and Hugging Face \
-      directories; no tensor data is read. Of an importance file (--imatrix of convert) it shows \
+      directories; no tensor data is read. Of a packed file (ingot pack) it also shows what packing \
+      gained, type by type. Of an importance file (--imatrix of convert) it shows \
       statistics: how important columns are, how evenly, and which experts the text never reached. Of a \
       recipe ('plan -o') or of measurements ('plan --measurements') it shows types, and what they cost.
 
@@ -58,11 +59,22 @@ struct InspectCommand: ParsableCommand {
         try Terminal.print(json ? importance.json : importance.table(showsTensors: tensors))
         return
       }
-      let inspection = try Inspection(path)
+      let packing = try PackingReport(path)
+      let inspection: Inspection
+      do {
+        inspection = try Inspection(path)
+      } catch {
+        // Anything may be packed, not only models.
+        guard let packing else { throw error }
+        try Terminal.print(json ? packing.json : packing.text)
+        Terminal.note("its content is no model: \(error)")
+        return
+      }
       try Terminal.print(
         json
-          ? inspection.json(showsTensors: tensors, showsMetadata: metadata)
-          : inspection.table(showsTensors: tensors, showsMetadata: metadata))
+          ? inspection.json(showsTensors: tensors, showsMetadata: metadata, packing: packing)
+          : inspection.table(showsTensors: tensors, showsMetadata: metadata)
+            + (packing.map { "\n\n" + $0.text } ?? ""))
     }
   }
 }

@@ -55,29 +55,39 @@ final class ProgressLine: Sendable {
   }
 
   func update(_ progress: ConversionProgress) {
+    update(
+      finished: progress.finishedByteCount, of: progress.totalByteCount,
+      isChecking: progress.isChecking)
+  }
+
+  func update(_ progress: PackingProgress) {
+    update(
+      finished: progress.finishedByteCount, of: progress.totalByteCount, isChecking: false)
+  }
+
+  private func update(finished: UInt64, of total: UInt64, isChecking: Bool) {
     guard form != .silent else { return }
     let now = ContinuousClock.now
     let interval = interval
     let rate: Double?? = state.withLockIfAvailable { state in
-      if state.isChecking, !progress.isChecking {
+      if state.isChecking, !isChecking {
         state = State(
-          nextReport: now + interval, lastReport: now, lastByteCount: progress.finishedByteCount,
-          isChecking: false)
+          nextReport: now + interval, lastReport: now, lastByteCount: finished, isChecking: false)
         return nil
       }
-      guard now >= state.nextReport, progress.finishedByteCount >= state.lastByteCount else {
+      guard now >= state.nextReport, finished >= state.lastByteCount else {
         return nil
       }
-      let bytes = Double(progress.finishedByteCount - state.lastByteCount)
+      let bytes = Double(finished - state.lastByteCount)
       let latest = bytes / max((now - state.lastReport) / .seconds(1), 1e-9)
       // Half of the weight on what happened within the last few reports.
       state.rate = state.rate.map { 0.8 * $0 + 0.2 * latest } ?? latest
       state.nextReport = now + interval
       state.lastReport = now
-      state.lastByteCount = progress.finishedByteCount
+      state.lastByteCount = finished
       return state.rate
     }
-    if let rate = rate ?? nil { report(progress, rate: rate) }
+    if let rate = rate ?? nil { report(finished, of: total, rate: rate, isChecking: isChecking) }
   }
 
   /// Clears a rewritten line, so that the result starts on an empty one.
@@ -85,22 +95,24 @@ final class ProgressLine: Sendable {
     if form == .rewritten { Terminal.write("\r\u{1B}[K") }
   }
 
-  private func report(_ progress: ConversionProgress, rate: Double) {
-    let done = Double(progress.finishedByteCount)
-    let total = Double(max(1, progress.totalByteCount))
+  private func report(
+    _ finished: UInt64, of totalByteCount: UInt64, rate: Double, isChecking: Bool
+  ) {
+    let done = Double(finished)
+    let total = Double(max(1, totalByteCount))
     let left = rate > 0 ? (total - done) / rate : 0
     switch form {
     case .json:
       Terminal.write(
         """
-        {"finishedBytes": \(progress.finishedByteCount), "totalBytes": \(progress.totalByteCount), \
-        "checking": \(progress.isChecking), "bytesPerSecond": \(Int64(rate)), "secondsLeft": \(fixed(left, 1))}\n
+        {"finishedBytes": \(finished), "totalBytes": \(totalByteCount), \
+        "checking": \(isChecking), "bytesPerSecond": \(Int64(rate)), "secondsLeft": \(fixed(left, 1))}\n
         """)
     case .rewritten, .lines:
-      let end = progress.isChecking ? "done" : "syncing"
+      let end = isChecking ? "done" : "syncing"
       let text =
-        (progress.isChecking ? "reading back: " : "")
-        + "\(fixed(100 * done / total, 0)) % of \(byteText(progress.totalByteCount)), "
+        (isChecking ? "reading back: " : "")
+        + "\(fixed(100 * done / total, 0)) % of \(byteText(totalByteCount)), "
         + (done < total ? "\(byteText(UInt64(rate)))/s, \(Self.clock(left)) left" : end)
       Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
     case .silent: break

@@ -1,12 +1,15 @@
 """Writes the first inputs of the fuzzer, small ones made from the fixtures: make_seeds.py FOLDER
 
-One folder per reader, as Tests/Fuzz/Readers/FuzzedReader.swift names them. Runs without packages.
+One folder per reader, as Tests/Fuzz/Readers/FuzzedReader.swift names them. Runs without packages, but
+packed files come from the built command.
 """
 
 import json
 import pathlib
 import struct
+import subprocess
 import sys
+import tempfile
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2] / "Fixtures"
@@ -189,6 +192,39 @@ def seeds():
     yield "card", "none", b"# no front matter\n"
     yield "index", "two", b'{"metadata":{"total_size":16},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}'
     yield "index", "traversal", b'{"weight_map":{"a":"../model.safetensors"}}'
+    yield from packed_files()
+
+
+def packed_files():
+    ingot = ROOT.parent / ".build/release/ingot"
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        folder = work / "model"
+        (folder / "deep" / "empty").mkdir(parents=True)
+        (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}' * 4)
+        (folder / "deep" / "nothing").write_bytes(b"")
+        weights = {"F32": 4, "BF16": 2, "F64": 8, "U8": 1}
+        header, data = {}, b""
+        for name, width in weights.items():
+            start = len(data)
+            data += b"".join(struct.pack("<d", 1 / (i + 1))[8 - width:] for i in range(300))
+            header[name] = {"dtype": name, "shape": [300], "data_offsets": [start, len(data)]}
+        text = json.dumps(header).encode()
+        single = folder / "model.safetensors"
+        single.write_bytes(struct.pack("<Q", len(text)) + text + data)
+        runs = {
+            "folder": (folder, []), "file": (single, []), "lz4": (single, ["--codec", "lz4"]),
+            "seekable": (single, ["--format", "seekable-zstd"]), "empty": (folder / "deep/nothing", []),
+        }
+        for name, (source, options) in runs.items():
+            output = work / name
+            subprocess.run([ingot, "pack", source, "-o", output, "--progress", "none", *options],
+                           check=True, stdout=subprocess.DEVNULL)
+            yield "packed", name, output.read_bytes()
+        yield "packed", "short", (work / "file").read_bytes()[:-1]
+        damaged = bytearray((work / "seekable").read_bytes())
+        damaged[20] ^= 1
+        yield "packed", "damaged", bytes(damaged)
 
 
 def main():

@@ -15,7 +15,7 @@ longest=16384   # bytes of an input
 kept=40000      # bytes of an input that is kept at most
 budget=250000   # bytes that are kept per reader
 
-all="pickle pytorch safetensors quantized gguf imatrix configuration parameters tokenizer tokenizer-settings vocabulary card index"
+all="pickle pytorch safetensors quantized gguf imatrix configuration parameters tokenizer tokenizer-settings vocabulary card index packed"
 work=.build-fuzz
 binary=$work/release/fuzz-readers
 

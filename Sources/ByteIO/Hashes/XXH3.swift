@@ -11,3 +11,11 @@ package enum XXH3 {
     bytes.withUnsafeBytes { hash64($0) }
   }
 }
+
+/// The older XXH64, which the seekable format of Zstandard uses.
+package enum XXH64Hash {
+  /// With seed 0.
+  package static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+    XXH64(bytes.baseAddress, bytes.count, 0)
+  }
+}

@@ -160,3 +160,16 @@ typedef struct {
 void ingot_compare(
   int set, const float *_Nonnull a, const float *_Nonnull b, size_t count,
   ingot_vector_pair *_Nonnull result);
+
+// MARK: Planes
+
+/// Takes `count` words of 1, 2, 4 or 8 bytes apart: `planes` holds their lowest bytes, then the next
+/// ones, `count` each. With `rotate`, words are rotated left by one bit first.
+void ingot_split_planes(
+  const uint8_t *_Nonnull words, size_t count, int word_bytes, int rotate,
+  uint8_t *_Nonnull planes);
+
+/// The inverse; one pointer for each plane.
+void ingot_join_planes(
+  const uint8_t *_Nonnull const *_Nonnull planes, size_t count, int word_bytes, int rotate,
+  uint8_t *_Nonnull words);

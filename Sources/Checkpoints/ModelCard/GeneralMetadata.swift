@@ -79,8 +79,9 @@ private func publishedName(_ directory: String) throws(FormatError) -> String? {
   return name
 }
 
-/// Name of the directory; `.` and `..` are resolved.
+/// Name of the directory; `.` and `..` are resolved, and a packed folder has the name it was packed by.
 private func lastComponent(_ directory: String) throws(FormatError) -> String {
+  if let name = DirectoryListing.packedName(of: directory) { return name }
   let names = FilePath(directory).components.map(\.string).filter { $0 != "." }
   if let name = names.last, name != ".." { return name }
   guard let real = DirectoryListing.realPath(directory) else {

@@ -1,14 +1,5 @@
 import ByteIO
 import Checkpoints
-import SystemPackage
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
 
 /// What a CHECKPOINT argument is, by its content and not by its name.
 ///
@@ -17,8 +8,7 @@ package enum InputKind: Sendable {
   case archive, safetensors, pytorch, directory
 
   package init(_ path: String) throws(FormatError) {
-    var status = stat()
-    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+    if DirectoryListing.isFolder(path) {
       self = .directory
       return
     }

@@ -30,6 +30,8 @@ package enum FuzzedReader: String, CaseIterable, Sendable {
   case card
   /// `model.safetensors.index.json` beside two sound shards.
   case index
+  /// A packed file or folder; if it is refused, once more with checksums and places that fit.
+  case packed
 
   /// Reads bytes as this kind of file, and what follows from them.
   ///
@@ -49,6 +51,7 @@ package enum FuzzedReader: String, CaseIterable, Sendable {
     case .vocabulary: try bench.readVocabulary(bytes)
     case .card: try bench.readCard(bytes)
     case .index: try bench.readIndex(bytes)
+    case .packed: try bench.readPacked(bytes)
     }
   }
 }

@@ -1,0 +1,188 @@
+import SystemPackage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// A folder that appears under its final name only when everything in it is complete.
+///
+/// Files go to a hidden neighbour that nobody else knows (`.NAME.ingot-RANDOM.partial`), so that no
+/// link in an older folder can lead them elsewhere. A killed run's neighbour is left, and removed by
+/// the next run with the same output.
+package final class OutputFolder: Sendable {
+  package let path: String
+  package let temporaryPath: String
+  private let state = Guarded(true)
+
+  /// - Throws: where something stands under the name, unless it is an empty folder.
+  package init(_ path: String) throws(OutputError) {
+    var end = path[...]
+    while end.count > 1, end.hasSuffix("/") { end = end.dropLast() }
+    self.path = String(end)
+    let final = FilePath(self.path)
+    guard let name = final.lastComponent?.string, name != ".." else {
+      throw OutputError(path: path, step: .create, reason: "not a name of a folder")
+    }
+    var status = stat()
+    if lstat(self.path, &status) == 0 {
+      guard status.st_mode & S_IFMT == S_IFDIR else {
+        throw OutputError(path: path, step: .create, reason: "exists and is not a folder")
+      }
+      guard (try? DirectoryListing.names(in: self.path, leavesOutOthers: false))?.isEmpty ?? false
+      else { throw OutputError(path: path, step: .create, reason: "exists and is not empty") }
+    }
+    let parent = final.removingLastComponent()
+    let folder: FilePath = parent.isEmpty ? "." : parent
+    let prefix = ".\(name).ingot-"
+    Self.removeLeftovers(in: folder, prefix: prefix)
+    // The process's number tells the next run whether this one still lives.
+    let temporary = folder.appending(
+      "\(prefix)\(getpid())-\(String(UInt64.random(in: 0...UInt64.max), radix: 36)).partial")
+    guard mkdir(temporary.string, 0o777) == 0 else {
+      let code = Errno(rawValue: errno)
+      throw OutputError(
+        path: path, step: .create,
+        reason: code == .noSuchFileOrDirectory
+          ? "there is no folder \(printable(folder.string))" : code.description)
+    }
+    temporaryPath = temporary.string
+  }
+
+  deinit { discard() }
+
+  /// Makes a folder inside, and those that it lies in.
+  ///
+  /// - Precondition: `name` is a relative path of plain components.
+  package func makeFolder(_ name: String) throws(OutputError) {
+    var inner = FilePath(temporaryPath)
+    for component in FilePath(name).components {
+      inner.append(component)
+      if mkdir(inner.string, 0o777) != 0, errno != EEXIST {
+        throw OutputError(
+          path: path + "/" + name, step: .create, reason: Errno(rawValue: errno).description)
+      }
+    }
+  }
+
+  /// Makes a file inside.
+  ///
+  /// - Precondition: `name` is a relative path of plain components.
+  package func makeFile(_ name: String) throws(OutputError) -> FolderFile {
+    let inner = FilePath(name).removingLastComponent().string
+    if !inner.isEmpty { try makeFolder(inner) }
+    return try FolderFile(
+      DirectoryListing.join(temporaryPath, name), shownAs: path + "/" + name)
+  }
+
+  /// Gives the folder its name; what is in it was synced before.
+  package func commit() throws(OutputError) {
+    Self.syncTree(temporaryPath)
+    guard state.exchange(false) else { preconditionFailure("commit after commit or discard") }
+    guard rename(temporaryPath, path) == 0 else {
+      let code = Errno(rawValue: errno)
+      Self.remove(temporaryPath)
+      throw OutputError(path: path, step: .rename, reason: code.description)
+    }
+    let parent = FilePath(path).removingLastComponent().string
+    Self.sync(parent.isEmpty ? "." : parent)
+  }
+
+  /// Removes the unfinished folder; does nothing after `commit`.
+  package func discard() {
+    if state.exchange(false) { Self.remove(temporaryPath) }
+  }
+
+  /// Makes the names in a folder durable; files were synced when they were complete.
+  private static func sync(_ folder: String) {
+    guard let descriptor = try? FileDescriptor.open(FilePath(folder), .readOnly) else { return }
+    defer { try? descriptor.close() }
+    _ = fsync(descriptor.rawValue)
+  }
+
+  /// Syncs a folder of ours and those in it.
+  private static func syncTree(_ folder: String) {
+    for name in names(in: folder) {
+      let path = DirectoryListing.join(folder, name)
+      if isPlainFolder(path) { syncTree(path) }
+    }
+    sync(folder)
+  }
+
+  /// Removes a folder of ours with everything in it; links are removed, not followed.
+  private static func remove(_ folder: String) {
+    for name in names(in: folder) {
+      let path = DirectoryListing.join(folder, name)
+      if isPlainFolder(path) { remove(path) } else { unlink(path) }
+    }
+    rmdir(folder)
+  }
+
+  private static func isPlainFolder(_ path: String) -> Bool {
+    var status = stat()
+    return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
+  private static func names(in folder: String) -> [String] {
+    (try? DirectoryListing.names(in: folder)) ?? []
+  }
+
+  /// Folders of runs that are no more.
+  private static func removeLeftovers(in folder: FilePath, prefix: String) {
+    for name in names(in: folder.string) where name.hasPrefix(prefix) && name.hasSuffix(".partial")
+    {
+      let owner = name.dropFirst(prefix.count).prefix { $0 != "-" }
+      guard let process = pid_t(owner), process != getpid(), kill(process, 0) != 0, errno == ESRCH
+      else { continue }
+      remove(folder.appending(name).string)
+    }
+  }
+}
+
+/// A new file inside an unfinished folder.
+package final class FolderFile: Sendable {
+  private let shown: String
+  private let descriptor: FileDescriptor
+
+  fileprivate init(_ path: String, shownAs shown: String) throws(OutputError) {
+    self.shown = shown
+    do {
+      descriptor = try FileDescriptor.open(
+        FilePath(path), .writeOnly,
+        options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+        permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    } catch {
+      throw OutputError(path: shown, step: .create, reason: "\(error)")
+    }
+  }
+
+  deinit { try? descriptor.close() }
+
+  /// Writes all of `bytes` at `offset`; safe from any thread.
+  package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(OutputError) {
+    var done = 0
+    while done < bytes.count {
+      do {
+        let written = try descriptor.write(
+          toAbsoluteOffset: Int64(offset) + Int64(done),
+          UnsafeRawBufferPointer(rebasing: bytes[done...]), retryOnInterrupt: true)
+        if written == 0 { throw Errno.ioError }
+        done += written
+      } catch {
+        throw OutputError(path: shown, step: .write, reason: "\(error)")
+      }
+    }
+  }
+
+  package func sync() throws(OutputError) {
+    while fsync(descriptor.rawValue) != 0 {
+      let code = Errno(rawValue: errno)
+      if code != .interrupted {
+        throw OutputError(path: shown, step: .sync, reason: code.description)
+      }
+    }
+  }
+}

@@ -1,0 +1,159 @@
+import SystemPackage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// A packed file that is open, whichever form it has.
+package enum OpenedPacked: Sendable {
+  case archive(PackedArchive)
+  case seekableZstd(SeekableZstd)
+
+  /// Opens what begins as a packed file does; `nil` for every other file.
+  package init?(_ file: PositionalFile) throws(FormatError) {
+    guard file.byteCount >= 8 else { return nil }
+    let magic = try file.read(at: 0, count: 8, field: "magic")
+    if magic == PackedFormat.magic {
+      self = .archive(try PackedArchive(file))
+    } else if SeekableZstd.mayBegin(integer(magic, at: 0, as: UInt32.self)),
+      try SeekableZstd.isIn(file)
+    {
+      self = .seekableZstd(try SeekableZstd(file))
+    } else {
+      return nil
+    }
+  }
+
+  /// All content, of whatever files.
+  package var content: any FramedContent {
+    switch self {
+    case .archive(let archive): archive
+    case .seekableZstd(let file): file
+    }
+  }
+
+  /// The content of a packed single file; `nil` for a folder.
+  package var singleFile: PackedContent? {
+    switch self {
+    case .archive(let archive):
+      archive.directory.kind == .folder
+        ? nil
+        : PackedContent(content: archive, start: 0, byteCount: archive.contentByteCount)
+    case .seekableZstd(let file):
+      PackedContent(content: file, start: 0, byteCount: file.contentByteCount)
+    }
+  }
+}
+
+/// Archives that something still reads: the files of a packed folder share one.
+private final class OpenArchives: Sendable {
+  static let shared = OpenArchives()
+
+  /// Weak references are loaded and cleared atomically.
+  private final class Weak: @unchecked Sendable {
+    weak var archive: PackedArchive?
+    init(_ archive: PackedArchive) { self.archive = archive }
+  }
+  private let archives = Guarded<[String: Weak]>([:])
+
+  /// The archive under a path, opened unless it is open and the file has not changed.
+  func archive(at path: String) throws(FormatError) -> PackedArchive? {
+    let file = try PositionalFile(plain: path)
+    if let known = archives.withLock({ $0[path]?.archive }), known.file.identity == file.identity {
+      return known
+    }
+    guard case .archive(let archive) = try OpenedPacked(file) else { return nil }
+    archives.withLock { archives in
+      archives = archives.filter { $0.value.archive != nil }
+      archives[path] = Weak(archive)
+    }
+    return archive
+  }
+}
+
+/// A path that leads into a packed folder: `model.ingot`, `model.ingot/config.json`.
+package struct PackedPath: Sendable {
+  /// Path of the packed file.
+  package let container: String
+  package let archive: PackedArchive
+  /// Name within the folder; empty for the folder itself.
+  package let name: ExactString
+
+  /// Finds the packed folder in a path.
+  ///
+  /// - Returns: `nil` when no component of the path is one, also when there is nothing at all.
+  /// - Throws: when there is a packed folder and it is damaged.
+  package init?(_ path: String) throws(FormatError) {
+    guard let (container, inner) = Self.split(path),
+      let archive = try OpenArchives.shared.archive(at: container),
+      archive.directory.kind == .folder
+    else { return nil }
+    self.container = container
+    self.archive = archive
+    name = inner
+  }
+
+  /// The prefix of a path that is a regular file, and what follows it.
+  private static func split(_ path: String) -> (container: String, inner: ExactString)? {
+    var prefix = FilePath(path)
+    var inner: [String] = []
+    var status = stat()
+    while stat(prefix.string, &status) != 0 {
+      guard errno == ENOTDIR, let last = prefix.lastComponent, prefix.removeLastComponent() else {
+        return nil
+      }
+      inner.insert(last.string, at: 0)
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else { return nil }
+    var names: [String] = []
+    for name in inner where name != "." {
+      if name == ".." {
+        // Above the packed folder there is nothing of it.
+        guard names.popLast() != nil else { return nil }
+      } else {
+        names.append(name)
+      }
+    }
+    return (prefix.string, ExactString(names.joined(separator: "/")))
+  }
+
+  package var isFolder: Bool {
+    if name == "" { return true }
+    if let entry = archive.directory.entry(named: name) { return entry.kind == .emptyFolder }
+    return !entriesInside.isEmpty
+  }
+
+  package var exists: Bool { isFolder || archive.directory.entry(named: name) != nil }
+
+  /// Indices of the entries that lie in the folder of this name, at any depth.
+  private var entriesInside: Range<Int> {
+    let entries = archive.directory.entries
+    if name == "" { return entries.indices }
+    let prefix = ExactString(name.string + "/")
+    let first = archive.directory.firstEntry(from: prefix)
+    var end = first
+    while end < entries.count, entries[end].name.utf8.starts(with: prefix.utf8) { end += 1 }
+    return first..<end
+  }
+
+  /// Names directly in the folder, in the order of their bytes.
+  package var names: [String] {
+    let skipped = name == "" ? 0 : name.utf8.count + 1
+    var names: Set<ExactString> = []
+    for entry in archive.directory.entries[entriesInside] {
+      let component = entry.name.utf8.dropFirst(skipped).prefix { $0 != UInt8(ascii: "/") }
+      if let component = ExactString(utf8: component) { names.insert(component) }
+    }
+    return names.sorted().map(\.string)
+  }
+
+  /// The content of the file of this name; `nil` where there is none.
+  var file: PackedContent? {
+    guard let entry = archive.directory.entry(named: name), entry.kind == .file else { return nil }
+    return PackedContent(content: archive, start: entry.contentStart, byteCount: entry.byteCount)
+  }
+}

@@ -1,0 +1,201 @@
+import ByteIO
+import CKernels
+import CLZ4
+import CZstd
+
+/// What one thread needs to pack frames.
+protocol ContentEncoder: AnyObject {
+  /// Packs the content of a frame.
+  ///
+  /// - Returns: the bytes, valid until the next call.
+  func pack(_ content: UnsafeRawBufferPointer, _ region: PackedDirectory.Region) throws
+    -> UnsafeRawBufferPointer
+}
+
+/// Takes content apart into planes and compresses each by itself.
+final class FrameEncoder: ContentEncoder {
+  private let options: PackingOptions
+  private let entropy: ZstdCompressor
+  private let search: ZstdCompressor
+  private let planes: UnsafeMutableRawBufferPointer
+  /// The frame, and room for a plane that is tried.
+  private let packed: UnsafeMutableRawBufferPointer
+  private let trial: UnsafeMutableRawBufferPointer
+  /// Of LZ4 at high levels.
+  private let lz4State: UnsafeMutableRawBufferPointer
+
+  init(_ options: PackingOptions, contentByteLimit: Int) throws {
+    self.options = options
+    entropy = try ZstdCompressor(.entropyOnly)
+    search = try ZstdCompressor(.level(options.level ?? PackingOptions.textLevel))
+    planes = .allocate(byteCount: contentByteLimit, alignment: 64)
+    let bound = max(
+      ZSTD_compressBound(contentByteLimit), Int(LZ4_compressBound(Int32(contentByteLimit))))
+    packed = .allocate(
+      byteCount: PackedFormat.frameByteLimit(content: contentByteLimit, .words64) + bound,
+      alignment: 64)
+    trial = .allocate(byteCount: bound, alignment: 64)
+    lz4State = .allocate(
+      byteCount: Int(max(LZ4_sizeofState(), LZ4_sizeofStateHC())), alignment: 16)
+  }
+
+  deinit {
+    planes.deallocate()
+    packed.deallocate()
+    trial.deallocate()
+    lz4State.deallocate()
+  }
+
+  /// Bytes that one encoder allocates, the library's own included.
+  static func byteCount(_ options: PackingOptions) -> Int {
+    let content = options.contentByteLimit
+    // Tables of a high level for a frame of 256 KiB, as resident memory showed.
+    let library = options.codec == .lz4 ? 1 << 20 : (options.level ?? 3) > 12 ? 10 << 20 : 3 << 20
+    return 4 * content + library
+  }
+
+  func pack(_ content: UnsafeRawBufferPointer, _ region: PackedDirectory.Region) throws
+    -> UnsafeRawBufferPointer
+  {
+    let layout = region.layout
+    let wordCount = content.count / layout.wordByteCount
+    if let from = content.baseAddress, let to = planes.baseAddress {
+      ingot_split_planes(
+        from.assumingMemoryBound(to: UInt8.self), wordCount, Int32(layout.wordByteCount),
+        layout.rotatesSign ? 1 : 0, to.assumingMemoryBound(to: UInt8.self))
+    }
+    var end = PackedFormat.planeHeaderByteCount(layout)
+    for index in 0..<layout.planeCount {
+      let plane = UnsafeRawBufferPointer(
+        rebasing: planes[index * wordCount..<(index + 1) * wordCount])
+      let header = try append(plane, isWeights: region.typeName != nil, at: end)
+      packed.storeBytes(of: header.number.littleEndian, toByteOffset: 4 * index, as: UInt32.self)
+      end += header.byteCount
+    }
+    return UnsafeRawBufferPointer(rebasing: packed[..<end])
+  }
+
+  /// Compresses a plane to `packed` from `offset` on, or copies it there where that does not pay.
+  private func append(_ plane: UnsafeRawBufferPointer, isWeights: Bool, at offset: Int) throws
+    -> PackedPlane
+  {
+    let room = UnsafeMutableRawBufferPointer(rebasing: packed[offset...])
+    var codec = PackedCodec.zstd
+    var byteCount: Int
+    switch options.codec {
+    case .lz4:
+      codec = .lz4
+      byteCount = compressLZ4(plane, into: room)
+    case .auto, .zstd:
+      // What there is to gain in weights is how often each byte occurs. A search for repetitions
+      // finds chance ones, which cost more than they save.
+      let first = isWeights ? entropy : search
+      byteCount = try first.compress(plane, into: room)
+      if isWeights, options.level != nil {
+        let other = try search.compress(plane, into: trial)
+        if other < byteCount {
+          room.copyMemory(from: UnsafeRawBufferPointer(rebasing: trial[..<other]))
+          byteCount = other
+        }
+      }
+    }
+    // A stored plane costs a reader nothing, so a gain below 1/64 is left where it is.
+    let limit = options.codec == .auto ? plane.count - plane.count / 64 : plane.count
+    guard byteCount > 0, byteCount < limit else {
+      room.copyMemory(from: plane)
+      return PackedPlane(codec: .stored, byteCount: plane.count)
+    }
+    return PackedPlane(codec: codec, byteCount: byteCount)
+  }
+
+  /// - Returns: 0 when it does not fit.
+  private func compressLZ4(
+    _ plane: UnsafeRawBufferPointer, into room: UnsafeMutableRawBufferPointer
+  ) -> Int {
+    guard let from = plane.baseAddress, let to = room.baseAddress, let state = lz4State.baseAddress
+    else { return 0 }
+    let source = from.assumingMemoryBound(to: CChar.self)
+    let target = to.assumingMemoryBound(to: CChar.self)
+    let level = Int32(options.level ?? 1)
+    let count =
+      level > 1
+      ? LZ4_compress_HC_extStateHC(
+        state, source, target, Int32(plane.count), Int32(room.count), level)
+      : LZ4_compress_fast_extState(
+        state, source, target, Int32(plane.count), Int32(room.count), 1)
+    return Int(count)
+  }
+}
+
+/// One frame of Zstandard for each frame, with a checksum of its own: what `zstd -d` restores.
+final class SeekableEncoder: ContentEncoder {
+  private let compressor: ZstdCompressor
+  private let packed: UnsafeMutableRawBufferPointer
+
+  init(_ options: PackingOptions, contentByteLimit: Int) throws {
+    compressor = try ZstdCompressor(
+      .level(options.level ?? PackingOptions.textLevel), hasChecksum: true)
+    packed = .allocate(byteCount: ZSTD_compressBound(contentByteLimit), alignment: 64)
+  }
+
+  deinit { packed.deallocate() }
+
+  func pack(_ content: UnsafeRawBufferPointer, _ region: PackedDirectory.Region) throws
+    -> UnsafeRawBufferPointer
+  {
+    let count = try compressor.compress(content, into: packed)
+    return UnsafeRawBufferPointer(rebasing: packed[..<count])
+  }
+}
+
+/// A compressor of Zstandard with fixed parameters.
+final class ZstdCompressor {
+  enum Mode {
+    /// Huffman coding of single bytes, no repetitions.
+    case entropyOnly
+    case level(Int)
+  }
+
+  struct Failure: Error, CustomStringConvertible {
+    var description: String
+  }
+
+  private let context: OpaquePointer?
+
+  init(_ mode: Mode, hasChecksum: Bool = false) throws {
+    context = ZSTD_createCCtx()
+    switch mode {
+    case .entropyOnly:
+      // The fastest level looks for repetitions at next to no place. It would leave literals as they
+      // are, unless told otherwise: parameter 5 is the "literal compression mode", 1 is "enable".
+      try set(ZSTD_c_compressionLevel, ZSTD_minCLevel())
+      // A library in which this means something else is asked for its fastest ordinary level.
+      do { try set(ZSTD_c_experimentalParam5, 1) } catch { try set(ZSTD_c_compressionLevel, 1) }
+    case .level(let level): try set(ZSTD_c_compressionLevel, Int32(level))
+    }
+    try set(ZSTD_c_contentSizeFlag, 1)
+    try set(ZSTD_c_checksumFlag, hasChecksum ? 1 : 0)
+  }
+
+  deinit { ZSTD_freeCCtx(context) }
+
+  private func set(_ parameter: ZSTD_cParameter, _ value: Int32) throws {
+    try Self.check(ZSTD_CCtx_setParameter(context, parameter, value))
+  }
+
+  /// - Returns: bytes written.
+  func compress(_ bytes: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer) throws
+    -> Int
+  {
+    try Self.check(
+      ZSTD_compress2(context, target.baseAddress, target.count, bytes.baseAddress, bytes.count))
+  }
+
+  @discardableResult
+  private static func check(_ result: Int) throws -> Int {
+    guard ZSTD_isError(result) == 0 else {
+      throw Failure(description: "Zstandard: \(String(cString: ZSTD_getErrorName(result)))")
+    }
+    return result
+  }
+}

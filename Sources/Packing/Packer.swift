@@ -1,0 +1,113 @@
+import ByteIO
+import Synchronization
+import Threads
+
+/// Packs a file, or a folder with all that is in it.
+public struct Packer: Sendable {
+  public let input: String
+  public let output: String
+  public let options: PackingOptions
+  public var threadCount: Int
+  public var memoryLimit: UInt64
+
+  private let files: PackingInput
+
+  /// Lists the files and reads their headers.
+  ///
+  /// - Throws: `FormatError` about the input, `PackingRefusal` when options or output do not go with
+  ///   it. Nothing was written then.
+  public init(
+    _ input: String, output: String, options: PackingOptions, threadCount: Int,
+    memoryLimit: UInt64
+  ) throws {
+    self.input = input
+    self.output = output
+    self.options = options
+    self.threadCount = threadCount
+    self.memoryLimit = memoryLimit
+    if let level = options.level, !options.levels.contains(level) {
+      throw PackingRefusal(
+        "--level \(level): \(options.codec.rawValue) has levels \(options.levels.lowerBound) to "
+          + "\(options.levels.upperBound)")
+    }
+    let isFolder = DirectoryListing.isFolder(input)
+    if options.format == .seekableZstd {
+      if isFolder { throw PackingRefusal("--format seekable-zstd takes a file, not a folder") }
+      if options.codec == .lz4 { throw PackingRefusal("--format seekable-zstd has no lz4") }
+    }
+    if OutputFile.isSameFile(input, output)
+      || isFolder && OutputFile.isInside(output, folder: input)
+    {
+      throw PackingRefusal("the output \(printable(output)) would be packed, too: choose another")
+    }
+    files = try PackingInput(
+      input, frameByteCount: options.contentByteLimit, tellsTensors: options.format == .ingot)
+  }
+
+  public var contentByteCount: UInt64 { files.directory.contentByteCount }
+
+  /// Writes the packed file, and gives it its name when it is complete.
+  ///
+  /// - Throws: `FormatError` about the input, `OutputError`, or `PackingCancelled`; no output is left
+  ///   then, and an old file of that name is as it was.
+  public func run(
+    cancellation: CancellationFlag = CancellationFlag(),
+    progress: (@Sendable (PackingProgress) -> Void)? = nil
+  ) throws -> PackingSummary {
+    let start = ContinuousClock.now
+    let workerCount = try workerCount()
+    let job = PackingJob(files, options, try OutputFile(output), cancellation, progress)
+    do {
+      WorkerThreads.run(count: workerCount) { _ in job.work() }
+      if let failure = job.failure { throw failure }
+      if cancellation.isCancelled { throw PackingCancelled() }
+      try files.checkUnchanged()
+      let byteCount = try job.finish()
+      if cancellation.isCancelled { throw PackingCancelled() }
+      try job.file.commit()
+      return PackingSummary(
+        output: output, contentByteCount: contentByteCount, byteCount: byteCount,
+        fileCount: files.files.count { $0 != nil }, frameCount: files.directory.frameCount,
+        elapsed: ContinuousClock.now - start)
+    } catch {
+      job.file.discard()
+      throw error
+    }
+  }
+
+  /// Thread stacks, allocator slack and the run-time library's own growth.
+  private static let bytesPerThread = 512 << 10
+  private static let slack: UInt64 = 4 << 20
+
+  /// As many threads as the memory limit has room for.
+  private func workerCount() throws -> Int {
+    let perThread = UInt64(FrameEncoder.byteCount(options) + Self.bytesPerThread)
+    let fixed =
+      ProcessMemory.residentByteCount + Self.slack
+      + UInt64(files.directory.frameCount) * UInt64(PackingJob.bytesPerFrame)
+      + UInt64(FrameCache.byteCount(threadCount: threadCount))
+    guard fixed + perThread <= memoryLimit else {
+      throw PackingRefusal(
+        "--memory-limit \(memoryLimit) bytes is too small: this needs about "
+          + "\(((fixed + perThread) >> 20) + 1)MiB")
+    }
+    let room = Int((memoryLimit - fixed) / perThread)
+    return max(1, min(threadCount, room, files.directory.frameCount))
+  }
+}
+
+/// What a finished run did.
+public struct PackingSummary: Sendable {
+  public var output: String
+  public var contentByteCount: UInt64
+  public var byteCount: UInt64
+  public var fileCount: Int
+  public var frameCount: Int
+  public var elapsed: Duration
+  public var peakResidentByteCount = ProcessMemory.peakResidentByteCount
+
+  /// Packed bytes over content; 1 for no content.
+  public var ratio: Double {
+    contentByteCount > 0 ? Double(byteCount) / Double(contentByteCount) : 1
+  }
+}

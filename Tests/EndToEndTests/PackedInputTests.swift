@@ -1,0 +1,123 @@
+import ByteIO
+import StrictJSON
+import TestSupport
+import Testing
+
+private let models = [
+  "models/llama3", "models/llama2/safetensors", "models/llama2/bin-zip", "models/llama2/bin-legacy",
+  "models/llama2/meta-2-shards",
+]
+
+private func sameBytes(_ a: String, _ b: String) throws -> Bool {
+  try PositionalFile.readAll(a, limit: 1 << 28) == PositionalFile.readAll(b, limit: 1 << 28)
+}
+
+private func expectSuccess(_ arguments: String...) {
+  let result = Command.run([Command.ingot] + arguments)
+  #expect(result.status == 0, "\(arguments): \(result.error)")
+}
+
+/// From a packed folder comes the archive that comes from the folder, and the folder itself.
+@Test(arguments: models) func convertsPackedFolders(_ model: String) throws {
+  let source = Fixtures.path(model)
+  guard DirectoryListing.exists(source) else { return }
+  let folder = TemporaryFolder()
+  let (packed, plain, other) = (
+    folder.file("x.ingot"), folder.file("plain.gguf"), folder.file("other.gguf")
+  )
+  expectSuccess("pack", source, "-o", packed)
+  expectSuccess("convert", source, "-o", plain, "--type", "Q4_K_M", "--no-provenance")
+  expectSuccess("convert", packed, "-o", other, "--type", "Q4_K_M", "--no-provenance")
+  #expect(try sameBytes(plain, other))
+  expectSuccess("inspect", packed, "--tensors")
+  expectSuccess("tokenize", packed, "--text", "Hello")
+  expectSuccess("unpack", packed, "--test")
+  expectSuccess("unpack", packed, "-o", folder.file("out"))
+  let names = try DirectoryListing.names(in: source)
+  #expect(try DirectoryListing.names(in: folder.file("out")) == names)
+  for name in names { #expect(try sameBytes(source + "/" + name, folder.file("out/" + name))) }
+}
+
+@Test func commandsTakePackedArchives() throws {
+  let folder = TemporaryFolder()
+  let source = Fixtures.path("models/llama3")
+  let text = folder.write("text.txt", String(repeating: "def f(x): return x + 1\n", count: 40))
+  let (archive, merged) = (folder.file("a.gguf"), folder.file("merged.gguf"))
+  let packed = folder.file("a.gguf.ingot")
+  let seekable = folder.file("a.gguf.zst")
+  expectSuccess("convert", source, "-o", archive, "--type", "Q8_0")
+  expectSuccess("pack", archive, "-o", packed)
+  expectSuccess("pack", archive, "-o", seekable, "--format", "seekable-zstd")
+  for input in [packed, seekable] {
+    expectSuccess("check", input)
+    expectSuccess("inspect", input, "--metadata")
+    expectSuccess("convert", input, "-o", merged, "--type", "copy", "--no-provenance")
+  }
+  let report = Command.ingot("inspect", packed, "--json")
+  let document = try JSONValue(parsing: Array(report.output.utf8), file: "stdout")
+  #expect(document["packing"]?["types"]?.array?.contains { $0["type"]?.string == "Q8_0" } == true)
+  let judge = ["--text", text, "--context", "64", "--chunks", "2", "--json", "-"]
+  let plain = Command.run([Command.ingot, "verify", source, archive] + judge)
+  let other = Command.run([Command.ingot, "verify", source, packed] + judge)
+  #expect(other.status == plain.status && plain.status <= 1, "\(other.error)")
+
+  // A split archive, packed with its folder.
+  folder.makeFolder("split")
+  expectSuccess(
+    "convert", source, "-o", folder.file("split/m.gguf"), "--type", "Q8_0", "--split-max-size",
+    "2M", "--no-provenance")
+  let first = folder.list("split")[0]
+  expectSuccess("pack", folder.file("split"), "-o", folder.file("split.ingot"))
+  let (fromPlain, fromPacked) = (folder.file("p.gguf"), folder.file("q.gguf"))
+  for (input, output) in [("split/", fromPlain), ("split.ingot/", fromPacked)] {
+    expectSuccess(
+      "convert", folder.file(input + first), "-o", output, "--type", "Q4_0", "--allow-requantize",
+      "--no-provenance")
+  }
+  #expect(try sameBytes(fromPlain, fromPacked))
+  // An output that would replace what is read.
+  let onto = Command.ingot(
+    "convert", folder.file("split.ingot/" + first), "-o", folder.file("split.ingot"), "--type",
+    "copy")
+  #expect(onto.status == 64, "\(onto.error)")
+}
+
+@Test func packingKeepsToItsMemory() throws {
+  let folder = TemporaryFolder()
+  var generator = SplitMix64(seed: 9)
+  let input = folder.write(
+    "big", (0..<(32 << 20)).map { _ in UInt8.random(in: 0...99, using: &generator) })
+  for (command, arguments) in [
+    ("pack", [input, "-o", folder.file("out")]), ("unpack", [folder.file("out"), "--test"]),
+  ] {
+    let result = Command.run(
+      [Command.ingot, command] + arguments + [
+        "--threads", "64", "--memory-limit", "64MiB", "--json",
+      ])
+    #expect(result.status == 0, "\(result.error)")
+    let document = try JSONValue(parsing: Array(result.output.utf8), file: "stdout")
+    #expect((document["peakResidentBytes"]?.int ?? .max) <= 64 << 20)
+    let small = Command.run(
+      [Command.ingot, command] + arguments + ["--memory-limit", "1MiB"])
+    #expect(small.status == 64 && small.error.contains("--memory-limit"))
+  }
+}
+
+@Test func wrongUseOfPackingIsTold() throws {
+  let folder = TemporaryFolder()
+  let file = folder.write("file", "text")
+  for (arguments, status) in [
+    (["pack", folder.file("none"), "-o", folder.file("out")], 66),
+    (["pack", file, "-o", file], 64), (["pack", file], 64),
+    (["pack", file, "-o", folder.file("none/out")], 73),
+    (["pack", file, "-o", folder.file("out"), "--level", "99"], 64),
+    (["pack", folder.path, "-o", folder.file("out")], 64),
+    (["unpack", file, "-o", folder.file("out")], 65),
+    (["unpack", file], 64), (["unpack", file, "--test", "-o", folder.file("out")], 64),
+  ] as [([String], Int32)] {
+    let result = Command.run([Command.ingot] + arguments)
+    #expect(result.status == status, "\(arguments): \(result.error)")
+    #expect(result.error.contains("rror"))
+  }
+  #expect(folder.list() == ["file"])
+}
