@@ -128,9 +128,11 @@ package struct Sealing: Sendable {
     // Killed while it removed journals, an earlier run had given all outputs their names.
     let isNamed = found.isSealed && files.allSatisfy { $0 == nil }
     let problems = problems(found, isNamed: isNamed)
-    let isWhole = isNamed || first.outputs.enumerated().allSatisfy {
-      found.covered[$0.offset].contains(0..<$0.element.byteCount)
-    }
+    let isWhole =
+      isNamed
+      || first.outputs.enumerated().allSatisfy {
+        found.covered[$0.offset].contains(0..<$0.element.byteCount)
+      }
     guard problems.isEmpty, isWhole else {
       throw UnfinishedParts(output: base, partCount: shareCount, parts: problems)
     }
