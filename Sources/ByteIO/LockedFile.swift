@@ -146,7 +146,16 @@ package final class LockedFile: Sendable {
   }
 
   /// Makes the bytes durable.
-  package func sync() throws(OutputError) { try file.sync() }
+  ///
+  /// - Throws: `OutputError`; what is read after that comes from the disk, as far as possible.
+  package func sync() throws(OutputError) {
+    do throws(OutputError) {
+      try file.sync()
+    } catch {
+      startWriteBack(at: 0, byteCount: 0)
+      throw error
+    }
+  }
 
   /// Gives the file its final name, which is durable when this returns, and lets go of it.
   package func rename(to name: String) throws(OutputError) {

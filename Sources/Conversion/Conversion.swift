@@ -100,6 +100,12 @@ public struct ConversionProgress: Sendable {
   public var totalByteCount: UInt64
   /// Whether what is there already is being read back.
   public var isChecking = false
+
+  package init(finishedByteCount: UInt64, totalByteCount: UInt64, isChecking: Bool = false) {
+    self.finishedByteCount = finishedByteCount
+    self.totalByteCount = totalByteCount
+    self.isChecking = isChecking
+  }
 }
 
 /// A conversion that was stopped by a signal.

@@ -11,7 +11,6 @@ checkpoint=${1:-$root/Fixtures/models/llama3}
 missing=""
 for package in slurm-wlm munge; do dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"; done
 if [ -n "$missing" ]; then
-  # Its services are not to start by themselves: this test has its own.
   apt-get update -q
   # shellcheck disable=SC2086
   DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $missing

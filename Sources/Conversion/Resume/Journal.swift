@@ -215,7 +215,8 @@ package struct JournalHead: Hashable, Sendable {
 /// A range of an output that was written, and the hash of its bytes.
 ///
 ///     offset  bytes  field
-///          0      4  output     index into the head's outputs; 0xFFFFFFFF: this share is done
+///          0      4  output     index into the head's outputs; 0xFFFFFFFF: this share is done;
+///                             0xFFFFFFFE: all shares are, and outputs get their names
 ///          4      4  check      low half of XXH3-64 of the other 28 bytes and the seed
 ///          8      8  fileOffset
 ///         16      8  byteCount  at most 1 MiB
@@ -227,6 +228,7 @@ package struct JournalRecord: Hashable, Sendable {
   /// So that checking takes a buffer of this size, whatever a journal claims.
   package static let rangeByteLimit = 1 << 20
   package static let done = UInt32.max
+  package static let sealed = UInt32.max - 1
 
   package var output: UInt32
   package var range: Range<UInt64>

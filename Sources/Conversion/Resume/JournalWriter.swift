@@ -63,10 +63,14 @@ package final class JournalWriter: Sendable {
   }
 
   /// Notes that a share is complete, its bytes are on disk and its inputs were those of its plan.
-  package func recordDone() throws(OutputError) {
+  package func recordDone() throws(OutputError) { try mark(JournalRecord.done) }
+
+  /// Notes that all shares are complete, and that outputs get their names.
+  package func recordSealed() throws(OutputError) { try mark(JournalRecord.sealed) }
+
+  private func mark(_ mark: UInt32) throws(OutputError) {
     var records: [UInt8] = []
-    JournalRecord(output: JournalRecord.done, range: 0..<0, hash: seed)
-      .append(to: &records, seed: seed)
+    JournalRecord(output: mark, range: 0..<0, hash: seed).append(to: &records, seed: seed)
     try append(records)
   }
 

@@ -74,6 +74,8 @@ extension PartialOutputs {
       switch error {
       // The input is not what it should be: nothing made from it is of use.
       case let error as FormatError: if case .readFailed = error.reason { true } else { false }
+      // What could not be synced is lost, though memory still shows it: reading back proves nothing.
+      case let error as OutputError where error.step == .sync: false
       default: finished > 0
       }
     guard isKept else {

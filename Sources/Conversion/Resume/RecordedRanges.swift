@@ -31,6 +31,8 @@ package struct RecordedRanges {
   package var damagedByteCounts: [UInt64]
   /// Whether the journal says that its share is complete.
   package var isDone: [Bool]
+  /// Whether a journal says that all shares were found complete.
+  package var isSealed = false
 
   private init(outputCount: Int, journalCount: Int) {
     covered = Array(repeating: CoveredRanges(), count: outputCount)
@@ -108,6 +110,10 @@ package struct RecordedRanges {
       isDone[journal] = true
       return
     }
+    if record.output == JournalRecord.sealed {
+      isSealed = true
+      return
+    }
     guard record.output < UInt32(outputs.count) else { return }
     let output = Int(record.output)
     let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<record.range.count])
@@ -125,6 +131,7 @@ package struct RecordedRanges {
 
   private mutating func formUnion(_ other: Self) {
     for index in covered.indices { covered[index].formUnion(other.covered[index]) }
+    isSealed = isSealed || other.isSealed
     for index in isDone.indices {
       damagedByteCounts[index] += other.damagedByteCounts[index]
       isDone[index] = isDone[index] || other.isDone[index]

@@ -125,24 +125,37 @@ package struct Sealing: Sendable {
     let found = try RecordedRanges(
       journals, outputs: readers, threadCount: threadCount, cancellation: cancellation,
       progress: progress)
-    let problems = problems(found)
-    let isWhole = first.outputs.enumerated().allSatisfy {
-      found.covered[$0.offset].contains(0..<$0.element.byteCount)
-    }
+    // Killed while it removed journals, an earlier run had given all outputs their names.
+    let isNamed = found.isSealed && files.allSatisfy { $0 == nil }
+    let problems = problems(found, isNamed: isNamed)
+    let isWhole =
+      isNamed
+      || first.outputs.enumerated().allSatisfy {
+        found.covered[$0.offset].contains(0..<$0.element.byteCount)
+      }
     guard problems.isEmpty, isWhole else {
       throw UnfinishedParts(output: base, partCount: shareCount, parts: problems)
+    }
+    if journals.count > 1 {
+      for journal in journals {
+        let writer = try JournalWriter(
+          journal.file, head: journal.head, recordsOffset: journal.recordsOffset)
+        try writer.recordSealed()
+        try writer.sync()
+      }
     }
     try PartialOutputs.name(files, paths)
     for journal in journals { journal.file.remove() }
     return (paths, first.outputs.reduce(0) { $0 + $1.byteCount })
   }
 
-  private func problems(_ found: RecordedRanges) -> [UnfinishedParts.Part] {
+  private func problems(_ found: RecordedRanges, isNamed: Bool) -> [UnfinishedParts.Part] {
     var problems: [UnfinishedParts.Part] = []
     for number in 1...shareCount {
       guard
         let index = journals.firstIndex(where: { ($0.head.share?.number ?? 1) == number })
       else {
+        if isNamed { continue }
         problems.append(
           UnfinishedParts.Part(number: number, state: .notBegun, command: command(of: number)))
         continue
