@@ -61,6 +61,9 @@ public struct Fitter: Sendable {
     recipe.type = "Q8_0"
     recipe.isPure = false
     recipe.title = options.target?.title
+    // What the archive will say of them, so that its header has its length.
+    recipe.expectedDivergence = options.text == nil ? nil : 0
+    recipe.typesHaveImportance = recipe.importanceFile != nil
     self.recipe = recipe
     recipe.isDraft = true
     let base = try Converter(

@@ -227,7 +227,7 @@ extension Estimate {
   try reused.take(file: folder.file("again.json"))
   #expect(fitted.recipe.types.allSatisfy { reused.types[$0.key] == $0.value })
   reused.importanceFile = nil
-  reused.types = reused.types.mapValues { $0.bitsPerWeight < 3 ? .q3_K : $0 }
+  reused.types = reused.types.mapValues { $0.name.hasPrefix("IQ") ? .q4_K : $0 }
   let notes = try Converter(checkpoint: llama3, output: archive, recipe: reused).plan.notes
   #expect(notes.contains { $0.contains("without --imatrix") }, "\(notes)")
   // Measurements, too.
