@@ -87,6 +87,11 @@ public final class OutputFile: Sendable {
     try file.setByteCount(byteCount)
   }
 
+  /// Starts writing a finished range to disk, so that `commit` has less to wait for.
+  package func startWriteBack(at offset: UInt64, byteCount: UInt64) {
+    file.startWriteBack(at: offset, byteCount: byteCount)
+  }
+
   /// Makes the bytes durable without giving the file its name yet.
   public func sync() throws(OutputError) { try file.sync() }
 
