@@ -104,10 +104,13 @@ extension PlanBuilder {
       metadata[SplitExperts.key] = .bool(true)
     }
     if recipe.hasProvenance {
+      // An archive that serves as a recipe also names tensors whose type nobody chooses.
+      let chosen = Set(plan.tensors.filter { $0.isFree || $0.isForced }.map(\.name))
       metadata.merge(
         try Provenance.metadata(
           of: model.source, recipe: recipe, title: plan.recipe,
           expectedDivergence: expectedDivergence(plan), version: version,
+          types: recipe.types.filter { chosen.contains($0.key) },
           hasImportance: importance != nil && !isCopy))
     }
     return metadata

@@ -35,12 +35,14 @@ package enum Provenance {
   ///   - title: the recipe's name.
   ///   - expectedDivergence: what chosen types were expected to cost.
   ///   - version: of this program.
+  ///   - types: those of the recipe that matter.
   ///   - hasImportance: whether the importance file takes part.
   /// - Returns: them in the order of `Key.all`.
   /// - Throws: when a file cannot be read.
   static func metadata(
     of source: any TensorSource, recipe: Recipe, title: String,
-    expectedDivergence: Double? = nil, version: String, hasImportance: Bool
+    expectedDivergence: Double? = nil, version: String, types: [ExactString: TensorType] = [:],
+    hasImportance: Bool = false
   ) throws(FormatError) -> Metadata {
     var metadata = Metadata()
     metadata[Key.version] = .string(version)
@@ -48,9 +50,10 @@ package enum Provenance {
     if let expectedDivergence {
       metadata[RecipeFile.Key.expectedDivergence] = .float64(expectedDivergence)
     }
-    if !recipe.types.isEmpty {
+    // A draft has the key already: the size of an archive is promised before its types are chosen.
+    if !types.isEmpty || recipe.isDraft {
       let file = RecipeFile(
-        title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: recipe.types)
+        title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: types)
       metadata[Key.recipeHash] = .string(SHA256Stream.hex(of: file.bytes))
     }
     let options = try options(of: recipe)

@@ -74,8 +74,7 @@ struct InputProjector: Sendable {
     if recipe.hasProvenance {
       metadata.merge(
         try Provenance.metadata(
-          of: checkpoint.source, recipe: recipe.ofProjector, title: type.name, version: version,
-          hasImportance: false))
+          of: checkpoint.source, recipe: recipe.ofProjector, title: type.name, version: version))
     }
     self.metadata = metadata
 
