@@ -28,6 +28,7 @@ final class PackingJob: Sendable {
   }
   static let bytesPerFrame = 16
   private static let writeBackByteCount: UInt64 = 32 << 20
+  private static let prefetchedByteCount: UInt64 = 8 << 20
 
   init(
     _ files: PackingInput, _ options: PackingOptions, _ file: OutputFile,
@@ -95,7 +96,12 @@ final class PackingJob: Sendable {
     let entry = files.directory.entries[index]
     let file = try files.file(index)
     let offset = range.lowerBound - entry.contentStart
-    file.prefetch(at: offset, byteCount: 8 * content.count)
+    // Each window is asked for by the frame that begins the one before.
+    let window = Self.prefetchedByteCount
+    if offset == 0 || (offset - 1) / window != offset / window {
+      let next = offset == 0 ? 0 : (offset / window + 1) * window
+      file.prefetch(at: next, byteCount: Int(offset == 0 ? 2 * window : window))
+    }
     try file.read(at: offset, into: content)
   }
 

@@ -144,6 +144,17 @@ private final class UnpackingJob: Sendable {
 
   var failure: (any Error)? { firstFailure.withLock { $0?.error } }
 
+  private static let prefetchedByteCount: UInt64 = 16 << 20
+
+  /// Has the window after the next read ahead when a frame begins a new one.
+  private func prefetch(behind frame: ContentFrame) {
+    let window = Self.prefetchedByteCount
+    let number = frame.content.lowerBound / window
+    guard frame.index == 0 || (frame.content.lowerBound - 1) / window != number else { return }
+    let start = frame.index == 0 ? 0 : (number + 1) * window
+    content.prefetch(at: start, byteCount: Int(frame.index == 0 ? 2 * window : window))
+  }
+
   func work() {
     var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     defer { buffer.deallocate() }
@@ -158,7 +169,7 @@ private final class UnpackingJob: Sendable {
         buffer = .allocate(byteCount: frame.byteCount, alignment: 64)
       }
       do {
-        if index % 8 == 0 { content.prefetch(at: frame.content.lowerBound, byteCount: 16 << 20) }
+        prefetch(behind: frame)
         let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<frame.byteCount])
         try content.unpack(frame, into: bytes)
         try target.write(UnsafeRawBufferPointer(bytes), at: frame.content.lowerBound)

@@ -31,6 +31,8 @@ struct ArchiveBytes {
   /// Replaces where a frame ends.
   var frameEnds: [Int: UInt64] = [:]
   var firstFrameStart: UInt64 = 16
+  /// Replaces where a page says that its first frame begins.
+  var pageStarts: [Int: UInt64] = [:]
   var frameCount: UInt64?
   var contentByteCount: UInt64?
   var frameTableOffset: UInt64?
@@ -97,7 +99,7 @@ struct ArchiveBytes {
     let tableOffset = UInt64(bytes.count)
     var start = firstFrameStart
     for first in stride(from: 0, to: frames.count, by: 255) {
-      var page = littleEndian(start)
+      var page = littleEndian(pageStarts[first / 255] ?? start)
       for index in first..<min(first + 255, frames.count) {
         page += littleEndian(ends[index]) + littleEndian(frames[index].checksum)
         start = ends[index]

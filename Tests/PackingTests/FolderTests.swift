@@ -152,3 +152,17 @@ private func contents(_ folder: String, _ prefix: String = "") throws -> [String
   #expect(throws: FormatError.self) { try unpack(damaged, to: folder.file("out")) }
   #expect(folder.list() == ["damaged", "in", "packed"])
 }
+
+@Test func foldersOfKilledRunsAreRemoved() throws {
+  let folder = TemporaryFolder()
+  folder.write("in/a", "text")
+  _ = try pack(folder.file("in"), to: folder.file("packed"))
+  // No process has this number; the second one is alive.
+  folder.write(".out.ingot-999999999-x.partial/deep/file", "rest")
+  folder.write("kept", "text")
+  folder.link(".out.ingot-999999999-x.partial/link", to: folder.path)
+  let living = ".out.ingot-1-x.partial"
+  folder.write(living + "/file", "not mine")
+  _ = try unpack(folder.file("packed"), to: folder.file("out"))
+  #expect(folder.list() == [living, "in", "kept", "out", "packed"].sorted())
+}

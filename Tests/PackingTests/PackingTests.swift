@@ -70,7 +70,8 @@ func manyTypes(_ generator: inout SplitMix64) -> [UInt8] {
       $0.format = format
     }
     #expect(summary.contentByteCount == UInt64(bytes.count))
-    if codec != .lz4 { #expect(summary.ratio < 0.95, "\(codec) \(format)") }
+    // Most of these bytes are noise.
+    if codec != .lz4 { #expect(summary.ratio < (format == .ingot ? 0.97 : 0.99)) }
     let file = try PositionalFile(output)
     #expect(try file.read(at: 0, count: bytes.count) == bytes)
     for _ in 0..<200 {

@@ -7,13 +7,16 @@ final class CachedBytes: Sendable {
   init(
     byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws(FormatError) -> Void
   ) throws(FormatError) {
-    storage = .allocate(byteCount: max(1, byteCount), alignment: 64)
+    // A property that is set would be freed by `deinit`, too, if `fill` throws.
+    let storage = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: max(1, byteCount), alignment: 64)
     do throws(FormatError) {
       try fill(UnsafeMutableRawBufferPointer(rebasing: storage[..<byteCount]))
     } catch {
       storage.deallocate()
       throw error
     }
+    self.storage = storage
   }
 
   deinit { storage.deallocate() }
@@ -56,9 +59,7 @@ package final class FrameCache: Sendable {
 
   init(byteBudget: Int) { self.byteBudget = byteBudget }
 
-  /// A number for a new archive.
-  ///
-  /// - Parameter frameByteLimit: content of its largest frame.
+  /// A number for a new archive, whose largest frame has so much content.
   func makeArchiveNumber(frameByteLimit: Int) -> UInt64 {
     state.withLock { state in
       state.archives += 1
