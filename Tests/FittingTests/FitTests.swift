@@ -28,7 +28,8 @@ func archiveHasTheSize(_ target: UInt64) throws {
   let fitted = try fit(.byteCount(target))
   let folder = TemporaryFolder()
   let summary = try Converter(
-    checkpoint: llama3, output: folder.file("out.gguf"), recipe: fitted.recipe
+    checkpoint: llama3, output: folder.file("out.gguf"), recipe: fitted.recipe,
+    memoryLimit: testMemoryLimit
   ).run()
   #expect(summary.byteCount == fitted.fit.byteCount)
   // As near as 44 matrices of few sizes allow.
@@ -93,7 +94,9 @@ func archiveHasTheSize(_ target: UInt64) throws {
   let folder = TemporaryFolder()
   func divergence(_ recipe: Recipe, _ name: String) throws -> (Double, UInt64) {
     let path = folder.file(name)
-    let summary = try Converter(checkpoint: llama3, output: path, recipe: recipe).run()
+    let summary = try Converter(
+      checkpoint: llama3, output: path, recipe: recipe, memoryLimit: testMemoryLimit
+    ).run()
     var options = VerificationOptions(reference: llama3, candidate: path)
     options.text = Fixtures.path("text/eval.txt")
     options.contextLength = 128

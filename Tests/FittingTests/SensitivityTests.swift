@@ -25,7 +25,9 @@ private func divergence(
     recipe.types[base.tensors[index].name] = .bf16
   }
   recipe.types.merge(types) { $1 }
-  _ = try Converter(checkpoint: checkpoint, output: path, recipe: recipe).run()
+  _ = try Converter(
+    checkpoint: checkpoint, output: path, recipe: recipe, memoryLimit: testMemoryLimit
+  ).run()
   var options = VerificationOptions(reference: checkpoint, candidate: path)
   options.text = Fixtures.path("text/eval.txt")
   options.contextLength = context

@@ -66,7 +66,7 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
 
   #expect(ingot(part(3)).status == 0)
   // The second part is killed.
-  var converter = try Converter(checkpoint: llama3, output: out)
+  var converter = try Converter(checkpoint: llama3, output: out, memoryLimit: testMemoryLimit)
   converter.start = .share(try #require(WorkShare("2/3")))
   converter.command = [Command.ingot] + part(2)
   converter.threadCount = 1

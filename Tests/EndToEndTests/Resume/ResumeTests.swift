@@ -40,7 +40,7 @@ private enum Work: CaseIterable {
     return try Converter(
       checkpoint: input, output: folder + "/out.gguf",
       projector: self == .projector ? ProjectorOutput(path: folder + "/tower.gguf") : nil,
-      recipe: recipe)
+      recipe: recipe, memoryLimit: testMemoryLimit)
   }
 }
 
@@ -198,7 +198,8 @@ func killedBetweenRenames(_ renamed: Int) throws {
   recipe.splitByteCount = 1_000_000
   recipe.modelName = "older"
   _ = try Converter(
-    checkpoint: Fixtures.path("models/llama3"), output: folder.file("out.gguf"), recipe: recipe
+    checkpoint: Fixtures.path("models/llama3"), output: folder.file("out.gguf"), recipe: recipe,
+    memoryLimit: testMemoryLimit
   ).run()
   #expect(throws: ConversionCancelled.self) {
     try run(Work.split.converter(in: folder.path), until: 1_000_000)
@@ -223,7 +224,8 @@ func killedBetweenRenames(_ renamed: Int) throws {
   let out = folder.file("out.gguf")
   let arguments = [Command.ingot, "convert", model, "-o", out, "--progress", "none"]
   #expect(throws: ConversionCancelled.self) {
-    _ = try run(Converter(checkpoint: model, output: out), until: 1_000_000)
+    _ = try run(
+      Converter(checkpoint: model, output: out, memoryLimit: testMemoryLimit), until: 1_000_000)
   }
   let left = try contents(folder).filter { $0.key.hasPrefix(".") }
   let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
@@ -301,7 +303,8 @@ func killedBetweenRenames(_ renamed: Int) throws {
   }
   let out = folder.file("out.gguf")
   #expect(throws: ConversionCancelled.self) {
-    _ = try run(Converter(checkpoint: model, output: out), until: 1_000)
+    _ = try run(
+      Converter(checkpoint: model, output: out, memoryLimit: testMemoryLimit), until: 1_000)
   }
   #expect(folder.list().count == 3)
   let result = Command.ingot("convert", model, "-o", out, "--resume")
