@@ -10,7 +10,9 @@ func readsKeptCorpus(_ reader: FuzzedReader) throws {
   let bench = FuzzBench()
   var accepted = 0
   for name in names {
-    let bytes = try Fixtures.bytes("fuzz/\(reader.rawValue)/\(name)")
+    // Packed files as they lie there, not what is in them.
+    let file = try PositionalFile(plain: Fixtures.path("fuzz/\(reader.rawValue)/\(name)"))
+    let bytes = try file.read(at: 0, count: Int(file.byteCount))
     do {
       try reader.read(bytes, bench)
       accepted += 1
