@@ -52,7 +52,9 @@ public struct PackingProgress: Sendable {
 
 /// Packing or unpacking that was stopped by a signal; nothing was left behind.
 public struct PackingCancelled: Error, Sendable, CustomStringConvertible {
-  public var description: String { "interrupted; nothing was written: the same command starts again" }
+  public var description: String {
+    "interrupted; nothing was written: the same command starts again"
+  }
 }
 
 /// Something that the options, the input and the output together make impossible.

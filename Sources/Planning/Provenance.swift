@@ -22,7 +22,8 @@ package enum Provenance {
 
     /// In the order in which they are written.
     package static let all = [
-      version, RecipeFile.Key.title, RecipeFile.Key.expectedDivergence, recipeHash, options, importanceFile, importanceHash, sourceFiles,
+      version, RecipeFile.Key.title, RecipeFile.Key.expectedDivergence, recipeHash, options,
+      importanceFile, importanceHash, sourceFiles,
       sourceByteCounts, sourceHeaderHashes,
     ]
   }
