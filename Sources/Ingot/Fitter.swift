@@ -138,7 +138,7 @@ public struct Fitter: Sendable {
 
   /// Refuses to write over anything that is read, or two things to one place.
   private static func checkOutputs(_ inputs: InputFiles, output: String, _ options: FitOptions)
-    throws(UsageError)
+    throws
   {
     var inputs = inputs
     inputs.paths += [options.text].compactMap { $0 }
@@ -151,13 +151,7 @@ public struct Fitter: Sendable {
         throw UsageError("\(printable(path)) would be written twice: name another output")
       }
     }
-    if let path = options.recipeFile {
-      do throws(OutputError) {
-        try OutputFile.checkFolder(of: path)
-      } catch {
-        throw UsageError("\(error)")
-      }
-    }
+    if let path = options.recipeFile { try OutputFile.checkFolder(of: path) }
   }
 
   private static func identity(_ path: String) throws(FormatError) -> String {
