@@ -125,7 +125,7 @@ public struct Fitter: Sendable {
 
   /// Refuses to write over anything that is read, or two things to one place.
   private static func checkOutputs(_ inputs: InputFiles, output: String, _ options: FitOptions)
-    throws(UsageError)
+    throws
   {
     var inputs = inputs
     inputs.paths += [options.text].compactMap { $0 }
@@ -139,13 +139,7 @@ public struct Fitter: Sendable {
         throw UsageError("\(printable(path)) would be written twice: name another output")
       }
     }
-    for path in results {
-      do throws(OutputError) {
-        try OutputFile.checkFolder(of: path)
-      } catch {
-        throw UsageError("\(error)")
-      }
-    }
+    for path in results { try OutputFile.checkFolder(of: path) }
   }
 
   private static func candidates(_ base: Converter, _ options: FitOptions) throws
