@@ -78,7 +78,7 @@ public struct Converter: Sendable {
         plan: plan, limit: memoryLimit, threadCount: threadCount,
         used: ProcessMemory.residentByteCount
           + UInt64(inputs.source.heldByteLimit(threadCount: threadCount)),
-        peak: planningPeak)
+        peak: planningPeak, besides: FrameCache.byteCount)
     }
     let conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
