@@ -1,4 +1,3 @@
-import ByteIO
 import Planning
 
 /// How many threads and how large chunks a memory limit allows.
@@ -34,14 +33,16 @@ package struct MemoryBudget: Sendable {
   ///   - wanted: threads that the user wants; fewer are used where the limit asks for it.
   ///   - used: resident bytes of the process now, with the plan in memory.
   ///   - peak: the most it ever had; a plan that already took more than the limit is refused.
+  ///   - besides: bytes that so many threads take beside the buffers of their workers.
   /// - Throws: `TooSmall` when one thread with the smallest chunks does not fit.
   package init(
-    plan: ConversionPlan, limit: UInt64, threadCount wanted: Int, used: UInt64, peak: UInt64
+    plan: ConversionPlan, limit: UInt64, threadCount wanted: Int, used: UInt64, peak: UInt64,
+    besides: (Int) -> Int = { _ in 0 }
   ) throws(TooSmall) {
     let smallest = max(ChunkSchedule.smallestWeightLimit(plan), 1 << 12)
     func bytes(_ threads: Int, _ weights: Int) -> UInt64 {
       let buffers = ChunkWorker.bufferByteCount(plan, weightLimit: weights)
-      return used + UInt64(Self.slack) + UInt64(FrameCache.byteCount(threadCount: threads))
+      return used + UInt64(Self.slack + besides(threads))
         + UInt64(threads) * UInt64(buffers + Self.bytesPerThread)
     }
     let needed = max(peak, bytes(1, smallest))

@@ -42,9 +42,7 @@ package struct ForwardBudget: Hashable, Sendable {
     chunkCount: Int, limit: UInt64, used: UInt64, threadCount: Int, earlierGroup: Int? = nil,
     bytes: (Int) -> Int
   ) throws(TooSmall) {
-    let fixed =
-      used + Self.slack + UInt64(FrameCache.byteCount(threadCount: threadCount))
-      + UInt64(threadCount) * Self.slackPerThread
+    let fixed = used + Self.slack + UInt64(threadCount) * Self.slackPerThread
     let needed = fixed + UInt64(bytes(1))
     guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }
     var low = 1

@@ -88,7 +88,7 @@ public struct Converter: Sendable {
         plan: plan, limit: memoryLimit, threadCount: threadCount,
         used: ProcessMemory.residentByteCount
           + UInt64(inputs.source.heldByteLimit(threadCount: threadCount)),
-        peak: planningPeak)
+        peak: planningPeak, besides: FrameCache.byteCount)
     }
     var conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
