@@ -24,6 +24,8 @@ package final class LockedFile: Sendable {
   package let path: String
   private let file: WritableFile
   private let isOpen = Guarded(true)
+  /// Whether the file system has locks, so that nobody else writes it.
+  package let isLocked: Bool
 
   /// Opens a file, and locks it; `nil` when there is none and none is to be made.
   ///
@@ -53,7 +55,9 @@ package final class LockedFile: Sendable {
         throw OutputError(path: output, step: .create, reason: "\(error)")
       }
       do throws(OutputError) {
-        if try Self.lock(descriptor, lock, path: path, output: output) {
+        let isLocked = try Self.lock(descriptor, lock, output: output, path: path)
+        if try Self.hasName(descriptor, path, output: output) {
+          self.isLocked = isLocked
           file = WritableFile(path: output, descriptor: descriptor)
           return
         }
@@ -70,16 +74,40 @@ package final class LockedFile: Sendable {
 
   /// Locks an open file.
   ///
-  /// - Returns: whether it still has its name.
+  /// - Returns: whether the file system has locks.
   private static func lock(
-    _ descriptor: FileDescriptor, _ lock: Lock, path: String, output: String
+    _ descriptor: FileDescriptor, _ lock: Lock, output: String, path: String
   ) throws(OutputError) -> Bool {
     let operation = lock == .exclusive ? LOCK_EX : LOCK_SH
-    if flock(descriptor.rawValue, operation | LOCK_NB) != 0, errno == EWOULDBLOCK {
-      throw OutputError(
-        path: output, step: .lock,
-        reason: "another process is writing it (\(printable(OutputFile.name(of: path))) is locked)")
+    while flock(descriptor.rawValue, operation | LOCK_NB) != 0 {
+      let code = errno
+      switch code {
+      case EINTR: continue
+      case EWOULDBLOCK:
+        throw OutputError(
+          path: output, step: .lock,
+          reason:
+            "another process is writing it (\(printable(OutputFile.name(of: path))) is locked)")
+      case _ where lacksLocks(code): return false
+      default:
+        throw OutputError(
+          path: output, step: .create,
+          reason: "cannot lock \(printable(OutputFile.name(of: path))): "
+            + Errno(rawValue: code).description)
+      }
     }
+    return true
+  }
+
+  /// Whether an error says that a file system has no locks.
+  private static func lacksLocks(_ code: CInt) -> Bool {
+    [ENOTSUP, EOPNOTSUPP, ENOSYS, ENOLCK].contains(code)
+  }
+
+  /// Whether an open file still has its name.
+  private static func hasName(
+    _ descriptor: FileDescriptor, _ path: String, output: String
+  ) throws(OutputError) -> Bool {
     var (opened, named) = (stat(), stat())
     guard fstat(descriptor.rawValue, &opened) == 0 else {
       throw OutputError(path: output, step: .create, reason: Errno(rawValue: errno).description)
@@ -95,7 +123,10 @@ package final class LockedFile: Sendable {
 
   /// Takes the file for this process alone, if nobody else has it.
   package func becomeExclusive() -> Bool {
-    flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK
+    while flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
+      if errno != EINTR { return Self.lacksLocks(errno) }
+    }
+    return true
   }
 
   package var byteCount: UInt64 {
@@ -109,6 +140,7 @@ package final class LockedFile: Sendable {
   package func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer)
     throws(OutputError) -> Int
   {
+    guard offset <= UInt64(Int64.max) - UInt64(buffer.count) else { return 0 }
     var done = 0
     while done < buffer.count {
       do {

@@ -17,6 +17,8 @@ package final class OutputFolder: Sendable {
   package let path: String
   package let temporaryPath: String
   private let state = Guarded(true)
+  /// Holds a lock for as long as this run lives, which other machines see too.
+  private let lock: FileDescriptor?
 
   /// - Throws: where something stands under the name, unless it is an empty folder.
   package init(_ path: String) throws(OutputError) {
@@ -50,9 +52,14 @@ package final class OutputFolder: Sendable {
           ? "there is no folder \(printable(folder.string))" : code.description)
     }
     temporaryPath = temporary.string
+    lock = try? FileDescriptor.open(temporary, .readOnly, options: .closeOnExec)
+    if let lock { _ = flock(lock.rawValue, LOCK_SH | LOCK_NB) }
   }
 
-  deinit { discard() }
+  deinit {
+    discard()
+    try? lock?.close()
+  }
 
   /// Makes a folder inside, and those that it lies in.
   ///
@@ -137,7 +144,13 @@ package final class OutputFolder: Sendable {
       let owner = name.dropFirst(prefix.count).prefix { $0 != "-" }
       guard let process = pid_t(owner), process != getpid(), kill(process, 0) != 0, errno == ESRCH
       else { continue }
-      remove(folder.appending(name).string)
+      // The number may be another machine's; its lock tells.
+      let path = folder.appending(name)
+      guard let descriptor = try? FileDescriptor.open(path, .readOnly, options: .noFollow) else {
+        continue
+      }
+      defer { try? descriptor.close() }
+      if flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 { remove(path.string) }
     }
   }
 }

@@ -45,7 +45,8 @@ public struct ManifestOutput: Sendable {
   ///
   /// - Throws: `OutputError`, or `UsageError` when it would replace the archive.
   public init(of archive: String, at path: String) throws {
-    if OutputFile.isSamePlace(path, archive) {
+    let files = (try? GGUFFile(archive))?.files ?? []
+    if (files + [archive]).contains(where: { OutputFile.isSamePlace(path, $0) }) {
       throw UsageError("the manifest \(printable(path)) is also the archive")
     }
     self.archive = archive

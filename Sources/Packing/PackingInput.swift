@@ -16,6 +16,8 @@ final class PackingInput: Sendable {
   let files: [File?]
   /// Packed files in a plain folder are packed as they are; everything else is unpacked first.
   private let readsPlain: Bool
+  /// What is packed once more; held, so that its directory is read once.
+  private let packed: PackedArchive?
   private let open = Guarded<[Int: PositionalFile]>([:])
   private static let openLimit = 64
 
@@ -27,6 +29,7 @@ final class PackingInput: Sendable {
   ///   - tellsTensors: whether weights are told from other bytes.
   /// - Throws: `FormatError` about what cannot be packed, `PackingRefusal` for too much of it.
   init(_ path: String, frameByteCount: Int, tellsTensors: Bool) throws {
+    packed = try PackedPath(path)?.archive
     var names: [(name: ExactString, path: String?)] = []
     let isFolder = DirectoryListing.isFolder(path)
     readsPlain = isFolder && DirectoryListing.packedName(of: path) == nil

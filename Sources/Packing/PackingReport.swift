@@ -75,9 +75,15 @@ public struct PackingReport: Sendable {
       share.contentByteCount += region.byteCount
       share.frameCount += region.frameCount
       let frames = region.firstFrame..<region.firstFrame + region.frameCount
-      share.byteCount +=
-        try archive.frame(frames.upperBound - 1).place.upperBound
-        - archive.frame(frames.lowerBound).place.lowerBound
+      let start = try archive.frame(frames.lowerBound).place.lowerBound
+      let end = try archive.frame(frames.upperBound - 1).place.upperBound
+      // Each page is checked against the one before it only.
+      guard end >= start else {
+        throw FormatError(
+          file: archive.file.path, fileOffset: end, field: "frame table",
+          reason: .inconsistent("frames \(frames) end before they begin"))
+      }
+      share.byteCount += end - start
       for frame in frames where frame % step == 0 {
         lookedAtFrameCount += 1
         for plane in try archive.planes(ofFrame: frame) {

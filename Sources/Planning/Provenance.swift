@@ -53,9 +53,8 @@ package enum Provenance {
     }
     // A draft has the key already: the size of an archive is promised before its types are chosen.
     if !types.isEmpty || recipe.isDraft {
-      let file = RecipeFile(
-        title: recipe.title ?? "", experts: recipe.expertStorage ?? .stacked, types: types)
-      metadata[Key.recipeHash] = .string(SHA256Stream.hex(of: file.bytes))
+      let lines = types.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.name)\n" }
+      metadata[Key.recipeHash] = .string(SHA256Stream.hex(of: Array(lines.joined().utf8)))
     }
     let options = try options(of: recipe)
     if !options.isEmpty { metadata[Key.options] = .array(.string(StringTable(options))) }

@@ -153,6 +153,9 @@ struct ConvertCommand: ParsableCommand {
       throw UsageError(
         "--manifest describes a whole archive: 'ingot manifest' writes it after 'ingot finish'")
     }
+    if part != nil, let output, let mmproj, !OutputFile.isSameFolder(output, mmproj) {
+      throw UsageError("with --part, --mmproj goes to the folder of -o")
+    }
     if output == nil, mmproj == nil {
       throw UsageError("nothing to write: give -o FILE, --mmproj FILE or both")
     }

@@ -80,7 +80,7 @@ struct FitArguments: ParsableArguments {
       let given = [
         ("--text", text != nil), ("--text-context", textContext != nil),
         ("--chunks", chunks != nil), ("--types", types != nil), ("--min-type", minType != nil),
-        ("--max-type", maxType != nil), ("--probe", probe != nil),
+        ("--max-type", maxType != nil), ("--fast-on", fastOn != nil), ("--probe", probe != nil),
         ("--measurements", measurements != nil),
       ].filter(\.1)
       if let first = given.first {

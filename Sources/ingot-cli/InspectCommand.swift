@@ -55,17 +55,17 @@ struct InspectCommand: ParsableCommand {
           json ? measurements.json : measurements.table(showsTensors: tensors))
         return
       }
-      if let importance = try ImportanceInspection(path) {
-        try Terminal.print(json ? importance.json : importance.table(showsTensors: tensors))
-        return
-      }
       let packing = try PackingReport(path)
       let inspection: Inspection
       do {
+        if let importance = try ImportanceInspection(path) {
+          try Terminal.print(json ? importance.json : importance.table(showsTensors: tensors))
+          return
+        }
         inspection = try Inspection(path)
       } catch {
         // Anything may be packed, not only models.
-        guard let packing else { throw error }
+        guard let packing, Self.saysNoModel(error) else { throw error }
         try Terminal.print(json ? packing.json : packing.text)
         Terminal.note("its content is no model: \(error)")
         return
@@ -75,6 +75,15 @@ struct InspectCommand: ParsableCommand {
           ? inspection.json(showsTensors: tensors, showsMetadata: metadata, packing: packing)
           : inspection.table(showsTensors: tensors, showsMetadata: metadata)
             + (packing.map { "\n\n" + $0.text } ?? ""))
+    }
+  }
+
+  /// Whether an error is about what a file is, not about its being damaged.
+  private static func saysNoModel(_ error: any Error) -> Bool {
+    guard let error = error as? FormatError else { return false }
+    return switch error.reason {
+    case .unsupported, .missing, .fileNotFound: true
+    default: false
     }
   }
 }

@@ -106,6 +106,7 @@ package struct PackedTrailer: Hashable, Sendable {
     }
     // The count is bounded by the file before it is multiplied.
     guard frameCount <= end / 16, frameTableOffset >= PackedFormat.headerByteCount,
+      frameCount > 0 || frameTableOffset == PackedFormat.headerByteCount,
       frameTableOffset <= directoryOffset,
       directoryOffset - frameTableOffset == pageCount * UInt64(PackedFormat.pageByteCount)
     else {

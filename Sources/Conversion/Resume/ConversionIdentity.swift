@@ -35,6 +35,7 @@ package struct ConversionIdentity: Hashable, Sendable {
         "input \(name) changed \(file.identity.modifiedSeconds)."
           + "\(file.identity.modifiedNanoseconds)")
     }
+    run.append("weights samples \(hex(try Self.sampleWeights(source)))")
     try source.checkUnchanged()
     run.append("recipe \(plan.recipe)")
     run.append("types " + Self.types(plan))
@@ -65,6 +66,26 @@ package struct ConversionIdentity: Hashable, Sendable {
       }
     }
     return XXH3.hash64(bytes)
+  }
+
+  /// Hash of a few bytes at the beginning, in the middle and at the end of every tensor: a tensor
+  /// that was trained on has other bytes nearly everywhere.
+  private static func sampleWeights(_ source: any TensorSource) throws(FormatError) -> UInt64 {
+    let byteCount = 512
+    let files = try source.files.map { path throws(FormatError) in try PositionalFile(path) }
+    var hashes: [UInt64] = []
+    for tensor in source.tensors {
+      for region in [tensor.regions.first, tensor.regions.last] {
+        guard let region else { continue }
+        let count = min(byteCount, region.byteCount)
+        for offset in [0, (region.byteCount - count) / 2, region.byteCount - count] {
+          hashes.append(
+            XXH3.hash64(
+              try files[region.file].read(at: region.fileOffset + UInt64(offset), count: count)))
+        }
+      }
+    }
+    return hashes.withUnsafeBytes { XXH3.hash64($0) }
   }
 
   private static func types(_ plan: ConversionPlan) -> String {

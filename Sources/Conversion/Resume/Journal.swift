@@ -201,13 +201,26 @@ package struct JournalHead: Hashable, Sendable {
       guard let path = item["path"]?.string, !path.isEmpty, let byteCount = item["bytes"]?.int,
         let from = item["from"]?.int, let to = item["to"]?.int
       else { throw fail("outputs[\(index)]", .missing("path, bytes, from and to")) }
-      guard 0 <= from, from <= to, to <= byteCount else {
+      // It leads to a file beside the journal, or is a whole path as a user wrote it.
+      guard path.hasPrefix("/") || OutputFile.name(of: path) == path && path != ".." && path != "."
+      else {
+        throw fail("outputs[\(index)]", .outOfRange(found: path, allowed: "names of files"))
+      }
+      guard byteCount > 0, 0 <= from, from <= to, to <= byteCount else {
         throw fail(
           "outputs[\(index)]",
           .outOfRange(found: "\(from) to \(to)", allowed: "0 to \(byteCount)"))
       }
       return Output(
         path: path, byteCount: UInt64(byteCount), share: UInt64(from)..<UInt64(to))
+    }
+    var total: UInt64 = 0
+    for output in outputs {
+      total = total.addingReportingOverflow(output.byteCount).partialValue
+      // No sum of two numbers below this passes 64 bits.
+      guard total <= UInt64(Int64.max) else {
+        throw fail("outputs", .outOfRange(found: "more bytes", allowed: "at most 2^63"))
+      }
     }
   }
 }

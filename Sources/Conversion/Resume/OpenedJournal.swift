@@ -107,7 +107,7 @@ extension JournalHead.Output {
 extension PartialOutputs {
   /// Refuses to touch what another conversion to the same output has unfinished.
   static func checkOthers(of base: String, _ head: JournalHead) throws {
-    for (path, share) in PartialNames.journals(of: base) where share != head.share {
+    for (path, share) in try PartialNames.journals(of: base) where share != head.share {
       let advice =
         "'ingot finish \(printable(base))' completes it, with --discard it removes it"
       guard head.share != nil, share != nil else {

@@ -20,10 +20,20 @@ package enum PartialNames {
   }
 
   /// Journals of an unfinished conversion: of a single machine, then by their parts.
-  package static func journals(of base: String) -> [(path: String, share: WorkShare?)] {
+  ///
+  /// - Throws: `FormatError` when the folder cannot be listed: not to see them is not to have none.
+  package static func journals(of base: String) throws(FormatError)
+    -> [(path: String, share: WorkShare?)]
+  {
     let folder = OutputFile.folder(of: base)
     let prefix = ".\(OutputFile.name(of: base)).ingot."
-    let names = (try? DirectoryListing.names(in: folder)) ?? []
+    let names: [String]
+    do {
+      names = try DirectoryListing.names(in: folder)
+    } catch {
+      if error.reason == .fileNotFound { return [] }
+      throw error
+    }
     let found = names.compactMap { name -> (path: String, share: WorkShare?)? in
       guard name.hasPrefix(prefix), name.hasSuffix("journal") else { return nil }
       let path = neighbour(of: base, named: name)

@@ -36,6 +36,8 @@ extension PartialOutputs {
   /// Killed at any moment, there is either no archive under the final name, with all that `--resume`
   /// needs, or a complete one.
   func commit() throws(OutputError) {
+    // Only now are the inputs known to have stayed as they were: `finish` asks for it.
+    try journal.recordDone()
     try journal.sync()
     try Self.name(files, plan.outputs.map(\.path))
     journal.remove()
@@ -103,7 +105,7 @@ extension PartialOutputs {
   /// Removes outputs and journal, of a share only what no other one needs.
   private func discard() {
     journal.remove()
-    let isLast = PartialNames.journals(of: plan.journalBase).isEmpty
+    let isLast = (try? PartialNames.journals(of: plan.journalBase))?.isEmpty ?? false
     for file in files {
       if share == nil || isLast && file?.becomeExclusive() == true {
         file?.remove()

@@ -95,8 +95,9 @@ package struct PartialOutputs: Sendable {
       try Self.checkOthers(of: base, head)
     } catch {
       if opened.recordsOffset == nil {
-        if share == nil { for file in files { file?.remove() } }
-        opened.file.remove()
+        // Without locks, they may be another process's.
+        for file in files where share == nil && file?.isLocked == true { file?.remove() }
+        if opened.file.isLocked { opened.file.remove() }
       }
       throw error
     }

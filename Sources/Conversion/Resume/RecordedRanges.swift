@@ -18,7 +18,10 @@ package struct RecordedRanges {
 
     var recordCount: Int {
       file.byteCount > recordsOffset
-        ? Int((file.byteCount - recordsOffset) / UInt64(JournalRecord.byteCount)) : 0
+        ? Int(
+          min(
+            (file.byteCount - recordsOffset) / UInt64(JournalRecord.byteCount),
+            UInt64(RecordedRanges.recordLimit))) : 0
     }
   }
 
@@ -41,6 +44,8 @@ package struct RecordedRanges {
   }
 
   private static let batchCount = 256
+  /// Far more than conversions make; what a made-up journal has beyond is done again.
+  private static let recordLimit = 1 << 26
 
   /// Reads back everything that journals of one conversion record.
   ///
@@ -75,6 +80,14 @@ package struct RecordedRanges {
         do {
           let records = try Self.records(of: journals[journal], from: first)
           for record in records {
+            let output = Int(record.output)
+            let known = journals[journal].head.outputs
+            // No output reaches so far: what such a record says is done again.
+            if known.indices.contains(output),
+              record.range.upperBound > known[output].byteCount
+            {
+              continue
+            }
             own.check(record, journal: journal, outputs: outputs, buffer: buffer, progress)
             if cancellation.isCancelled { break }
           }

@@ -28,11 +28,13 @@ package struct Sealing: Sendable {
   /// - Throws: `FormatError` when journals do not belong together, `OutputError` when a part is
   ///   still being written.
   package init?(_ path: String) throws {
-    guard let base = Self.bases(of: path).first(where: { !PartialNames.journals(of: $0).isEmpty })
-    else { return nil }
+    let bases = try Self.bases(of: path).map { base throws(FormatError) in
+      (base, try PartialNames.journals(of: base))
+    }
+    guard let (base, found) = bases.first(where: { !$0.1.isEmpty }) else { return nil }
     self.base = base
     var journals: [RecordedRanges.Source] = []
-    for (journalPath, share) in PartialNames.journals(of: base) {
+    for (journalPath, share) in found {
       let name = share.map { "part \($0.number) of \($0.count) of \(base)" } ?? base
       guard
         let file = try LockedFile(journalPath, creating: false, lock: .exclusive, output: name)
@@ -46,17 +48,17 @@ package struct Sealing: Sendable {
       journals.append(
         RecordedRanges.Source(file: file, head: head, recordsOffset: recordsOffset))
     }
-    guard let first = journals.first?.head else { return nil }
+    guard let first = journals.first?.head else {
+      throw UnfinishedParts(output: base, partCount: 1, parts: [])
+    }
     for journal in journals { try Self.check(journal, belongsTo: first, base: base) }
     self.journals = journals
     shareCount = first.share?.count ?? 1
     paths = first.outputs.map { $0.path(beside: base) }
-    files = try zip(first.outputs, paths).map { output, path in
+    files = try paths.map { path in
       try OutputFile.checkReplaceable(path)
-      let file = try LockedFile(
+      return try LockedFile(
         PartialNames.partial(of: path), creating: false, lock: .exclusive, output: path)
-      if let file, file.byteCount > output.byteCount { try file.setByteCount(output.byteCount) }
-      return file
     }
   }
 
@@ -89,13 +91,12 @@ package struct Sealing: Sendable {
       head.outputs.map(\.path) == first.outputs.map(\.path),
       head.outputs.map(\.byteCount) == first.outputs.map(\.byteCount)
     else { throw fail("it has other outputs") }
-    // A name from a journal leads to a file beside it, or is a whole path as a user wrote it.
-    for output in head.outputs where !output.path.hasPrefix("/") {
-      guard OutputFile.name(of: output.path) == output.path, output.path != ".." else {
-        throw FormatError(
-          file: journal.file.path, field: "journal.outputs",
-          reason: .outOfRange(found: output.path, allowed: "names of files"))
-      }
+    // A file somewhere else is given its name by who said on the command line where it goes.
+    for output in head.outputs where output.path.hasPrefix("/") {
+      throw FormatError(
+        file: journal.file.path, field: "journal.outputs",
+        reason: .outOfRange(found: output.path, allowed: "files in the journal's folder"),
+        advice: "the command that began it completes it with --resume")
     }
   }
 
@@ -144,6 +145,9 @@ package struct Sealing: Sendable {
         try writer.sync()
       }
     }
+    for (file, output) in zip(files, first.outputs) {
+      if let file, file.byteCount > output.byteCount { try file.setByteCount(output.byteCount) }
+    }
     try PartialOutputs.name(files, paths)
     for journal in journals { journal.file.remove() }
     return (paths, first.outputs.reduce(0) { $0 + $1.byteCount })
@@ -166,7 +170,7 @@ package struct Sealing: Sendable {
         $0 + $1.1.byteCount(in: $1.0.share)
       }
       let damaged = found.damagedByteCounts[index]
-      if there < total || head.share != nil && !found.isDone[index] {
+      if there < total || !found.isDone[index] {
         problems.append(
           UnfinishedParts.Part(
             number: number,
@@ -204,7 +208,7 @@ package struct Sealing: Sendable {
     var count = 0
     for base in bases(of: path) {
       var journals: [LockedFile] = []
-      for (path, share) in PartialNames.journals(of: base) {
+      for (path, share) in try PartialNames.journals(of: base) {
         let name = share.map { "part \($0.number) of \($0.count) of \(base)" } ?? base
         if let file = try LockedFile(path, creating: false, lock: .exclusive, output: name) {
           journals.append(file)

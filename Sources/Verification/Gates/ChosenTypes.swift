@@ -99,11 +99,18 @@ extension VerificationPolicy {
     let basis: String
     if let expected = chosen.expectedDivergence {
       // As many times as divergences, ratios and choices of the shipped policies allow.
-      let limit = Self.rounded(Self.expectationFactor * expected + Self.expectationSlack)
+      // What the archive says of itself loosens no gate beyond those of the loosest mix.
+      func loosest(_ gate: Gate) -> [Double] { Self.shipped.compactMap { $0.gates[gate] } }
+      let limit = min(
+        Self.rounded(Self.expectationFactor * expected + Self.expectationSlack),
+        loosest(.maxMeanKLD).max() ?? 0)
       gates = Gates(
-        maxMeanKLD: min(1000, limit), maxP99KLD: min(1000, Self.rounded(12 * limit)),
-        maxPPLRatio: min(1000, Self.rounded(exp(min(limit, 10)) + 0.005, 4)),
-        minTop1: max(0, ((1 - 0.6 * limit.squareRoot()) * 1000).rounded(.down) / 1000))
+        maxMeanKLD: limit, maxP99KLD: Self.rounded(12 * limit),
+        maxPPLRatio: min(
+          Self.rounded(exp(limit) + 0.005, 4), loosest(.maxPPLRatio).max() ?? 1),
+        minTop1: max(
+          ((1 - 0.6 * limit.squareRoot()) * 1000).rounded(.down) / 1000,
+          loosest(.minTop1).min() ?? 1))
       basis = "\(significant(expected, 3)) nats were expected of them"
     } else if let mix = chosen.mix, let policy = Self.shipped(mix) {
       gates = policy.gates
