@@ -94,7 +94,9 @@ extension Fitter {
   private func fitted(_ fit: Fit, memory: MemoryReport? = nil) -> FittedRecipe {
     var recipe = recipe
     recipe.types = fit.types
-    recipe.expectedDivergence = opened == nil ? nil : fit.expectedDivergence
+    // The last digits of a forward pass differ from run to run; those of a file must not.
+    recipe.expectedDivergence =
+      opened == nil ? nil : Double(significant(fit.expectedDivergence, 3))
     recipe.typesHaveImportance = recipe.importanceFile != nil
     // What options decided belongs to the recipe, too.
     for tensor in base.plan.tensors where tensor.isForced {

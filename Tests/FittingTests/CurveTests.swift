@@ -204,7 +204,7 @@ extension Estimate {
   let recipe = try #require(try RecipeInspection(file: path))
   let json = try JSONValue(parsing: Array(recipe.json(showsTensors: true).utf8), file: "json")
   #expect(json["title"]?.string == "fit to 4.0 bits per weight")
-  #expect(json["expectedDivergence"]?.double == fitted.fit.expectedDivergence)
+  #expect(json["expectedDivergence"]?.double == fitted.recipe.expectedDivergence)
   #expect(json["importance"]?.bool == true)
   #expect((json["bitsPerWeight"]?.double ?? 9) <= 4)
   #expect(json["tensors"]?.object?.members.count == fitted.recipe.types.count)
@@ -221,7 +221,7 @@ extension Estimate {
   // The archive is the same recipe.
   let stored = try RecipeInspection(of: archive)
   let again = try JSONValue(parsing: Array(stored.file.utf8), file: "json")
-  #expect(again["expectedDivergence"]?.double == fitted.fit.expectedDivergence)
+  #expect(again["expectedDivergence"]?.double == fitted.recipe.expectedDivergence)
   folder.write("again.json", Array(stored.file.utf8))
   var reused = Recipe()
   try reused.take(file: folder.file("again.json"))
