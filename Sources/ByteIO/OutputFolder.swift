@@ -94,8 +94,7 @@ package final class OutputFolder: Sendable {
       Self.remove(temporaryPath)
       throw OutputError(path: path, step: .rename, reason: code.description)
     }
-    let parent = FilePath(path).removingLastComponent().string
-    Self.sync(parent.isEmpty ? "." : parent)
+    OutputFile.syncFolder(of: path)
   }
 
   /// Removes the unfinished folder; does nothing after `commit`.
@@ -157,45 +156,26 @@ package final class OutputFolder: Sendable {
 
 /// A new file inside an unfinished folder.
 package final class FolderFile: Sendable {
-  private let shown: String
-  private let descriptor: FileDescriptor
+  private let file: WritableFile
 
   fileprivate init(_ path: String, shownAs shown: String) throws(OutputError) {
-    self.shown = shown
     do {
-      descriptor = try FileDescriptor.open(
+      let descriptor = try FileDescriptor.open(
         FilePath(path), .writeOnly,
         options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
         permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      file = WritableFile(path: shown, descriptor: descriptor)
     } catch {
       throw OutputError(path: shown, step: .create, reason: "\(error)")
     }
   }
 
-  deinit { try? descriptor.close() }
+  deinit { try? file.descriptor.close() }
 
   /// Writes all of `bytes` at `offset`; safe from any thread.
   package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(OutputError) {
-    var done = 0
-    while done < bytes.count {
-      do {
-        let written = try descriptor.write(
-          toAbsoluteOffset: Int64(offset) + Int64(done),
-          UnsafeRawBufferPointer(rebasing: bytes[done...]), retryOnInterrupt: true)
-        if written == 0 { throw Errno.ioError }
-        done += written
-      } catch {
-        throw OutputError(path: shown, step: .write, reason: "\(error)")
-      }
-    }
+    try file.write(bytes, at: offset)
   }
 
-  package func sync() throws(OutputError) {
-    while fsync(descriptor.rawValue) != 0 {
-      let code = Errno(rawValue: errno)
-      if code != .interrupted {
-        throw OutputError(path: shown, step: .sync, reason: code.description)
-      }
-    }
-  }
+  package func sync() throws(OutputError) { try file.sync() }
 }

@@ -26,16 +26,16 @@ package struct ConversionIdentity: Hashable, Sendable {
   ) throws(FormatError) {
     var run = ["ingot \(version)", shareCount == 1 ? "all at once" : "in \(shareCount) parts"]
     var local: [String] = []
-    for path in source.files {
-      let file = try PositionalFile(path)
-      let name = OutputFile.name(of: path)
+    let files = try source.files.map { path throws(FormatError) in try PositionalFile(path) }
+    for file in files {
+      let name = OutputFile.name(of: file.path)
       run.append(
         "input \(name) of \(file.byteCount) bytes, samples \(hex(try Self.sample(file)))")
       local.append(
         "input \(name) changed \(file.identity.modifiedSeconds)."
           + "\(file.identity.modifiedNanoseconds)")
     }
-    run.append("weights samples \(hex(try Self.sampleWeights(source)))")
+    run.append("weights samples \(hex(try Self.sample(source.tensors, of: files)))")
     try source.checkUnchanged()
     run.append("recipe \(plan.recipe)")
     run.append("types " + Self.types(plan))
@@ -70,13 +70,16 @@ package struct ConversionIdentity: Hashable, Sendable {
 
   /// Hash of a few bytes at the beginning, in the middle and at the end of every tensor: a tensor
   /// that was trained on has other bytes nearly everywhere.
-  private static func sampleWeights(_ source: any TensorSource) throws(FormatError) -> UInt64 {
+  private static func sample(_ tensors: [TensorDescriptor], of files: [PositionalFile])
+    throws(FormatError) -> UInt64
+  {
     let byteCount = 512
-    let files = try source.files.map { path throws(FormatError) in try PositionalFile(path) }
     var hashes: [UInt64] = []
-    for tensor in source.tensors {
-      for region in [tensor.regions.first, tensor.regions.last] {
-        guard let region else { continue }
+    for tensor in tensors {
+      // Most tensors are one region.
+      for region in tensor.regions.count > 1
+        ? [tensor.regions[0], tensor.regions[tensor.regions.count - 1]] : tensor.regions
+      {
         let count = min(byteCount, region.byteCount)
         for offset in [0, (region.byteCount - count) / 2, region.byteCount - count] {
           hashes.append(
