@@ -32,11 +32,21 @@ public struct Fit: Sendable {
   /// lie in the memory that is to be fitted.
   package var byteCount: UInt64
   package var byteLimit: UInt64
-  /// Sum of the expected divergences of all chosen types, in nats.
+  /// Sum of the expected divergences of all types, chosen and given, in nats.
   package var expectedDivergence: Double
-  /// How much of it a better choice could save at most, 0 to 1.
+  /// What of it types do that options gave.
+  package var givenDivergence = 0.0
+  /// How much of `expectedDivergence` a better choice could save at most, 0 to 1.
   package var gap: Double
+  /// Tensors that a type was chosen for.
   package var unitCount: Int
+
+  /// Adds what tensors do that were no part of the choice.
+  package mutating func addHarm(_ harm: Double) {
+    let sum = expectedDivergence + harm
+    if sum > 0 { gap *= expectedDivergence / sum }
+    expectedDivergence = sum
+  }
 
   /// No choice is within the limit.
   package struct TooSmall: Error, Hashable, Sendable {
@@ -54,4 +64,9 @@ public struct Fit: Sendable {
   package static func padded(_ byteCount: Int, to alignment: Int) -> Int {
     (byteCount + alignment - 1) / alignment * alignment
   }
+}
+
+extension ConversionPlan.Tensor {
+  /// Whether an option gave it a type that does not hold everything that the input has.
+  package var losesByOption: Bool { isForced && !isPlainCopy && type != .f32 }
 }

@@ -33,13 +33,33 @@ extension FitMeasurements {
       throw error
     }
     guard known == run else {
-      let pair = zip(known, run).first { $0 != $1 }
       throw Self.document.failure(
-        path, "run",
-        .inconsistent(
-          pair.map {
-            "is of another run: it had '\(printable($0.0, limit: 120))', this one has '\($0.1)'"
-          } ?? "is of another run"))
+        path, "run", .inconsistent("is of another run" + Self.difference(known, run)))
+    }
+  }
+
+  /// Options that measurements depend on, and how their lines begin.
+  private static let optionLines = [
+    ("--imatrix", "importance "), ("--include-weights", "with "), ("--exclude-weights", "without "),
+    ("--text", "text of "),
+  ]
+
+  /// In what a run differs from the one that is known; options that one of the two lacks first.
+  private static func difference(_ known: [String], _ run: [String]) -> String {
+    let (old, new) = (known.filter { !run.contains($0) }, run.filter { !known.contains($0) })
+    func quoted(_ line: String) -> String { "'\(printable(line, limit: 120))'" }
+    for (option, start) in optionLines {
+      switch (old.first { $0.hasPrefix(start) }, new.first { $0.hasPrefix(start) }) {
+      case (let line?, nil): return ": it was made with \(option) (\(quoted(line))), this one is not"
+      case (nil, let line?): return ": it was made without \(option), this one has \(quoted(line))"
+      default: continue
+      }
+    }
+    switch (old.first, new.first) {
+    case (let line?, let other?): return ": it had \(quoted(line)), this one has \(quoted(other))"
+    case (let line?, nil): return ": it had \(quoted(line)), which this one lacks"
+    case (nil, let line?): return ": it lacks \(quoted(line)), which this one has"
+    case (nil, nil): return ": the same in another order"
     }
   }
 

@@ -6,6 +6,7 @@
   import Darwin
 #endif
 import ByteIO
+import Planning
 import Tensors
 
 /// What is known about the tensors of a model before types are chosen for them.
@@ -59,5 +60,13 @@ package struct FitMeasurements: Sendable {
       if let nearest { return min(error * nearest.scale, Self.hopelessHarm) }
     }
     return errors.signal > 0 ? error / errors.signal * prior.weight(of: name) : 0
+  }
+
+  /// The same for a tensor of a plan, which may be one expert of a stack.
+  package func harm(of tensor: ConversionPlan.Tensor, in type: TensorType, prior: HarmPrior)
+    -> Double?
+  {
+    let stack = SplitExperts.stack(of: tensor.name)
+    return harm(stack?.name ?? tensor.name, expert: stack?.expert, type: type, prior: prior)
   }
 }

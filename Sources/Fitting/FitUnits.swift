@@ -9,15 +9,18 @@ package struct FitUnits: Sendable {
   private let names: [ExactString]
   private let types: [[TensorType]]
   private let choices: [[AllocationChoice]]
+  /// Of the tensors whose type is given.
+  private let givenHarm: Double
 
   /// - Parameters:
   ///   - plan: of the whole archive, with any types.
   ///   - candidates: types of the tensors to choose for, by their indices.
+  ///   - given: types of tensors that are no choice, but whose harm counts; their bytes do not.
   ///   - measurements: of all of them.
   ///   - alignment: multiple of bytes that each tensor takes.
   package init(
-    _ plan: ConversionPlan, candidates: [Int: [TensorType]], measurements: FitMeasurements,
-    alignment: Int
+    _ plan: ConversionPlan, candidates: [Int: [TensorType]], given: [Int: TensorType] = [:],
+    measurements: FitMeasurements, alignment: Int
   ) {
     let free = candidates.keys.sorted()
     let prior = HarmPrior(layerCount: plan.layerCount)
@@ -25,13 +28,11 @@ package struct FitUnits: Sendable {
     var choices: [[AllocationChoice]] = []
     for index in free {
       let tensor = plan.tensors[index]
-      let stack = SplitExperts.stack(of: tensor.name)
       var list: [TensorType] = []
       var costs: [AllocationChoice] = []
       for type in candidates[index] ?? [] {
         guard let byteCount = type.byteCount(weightCount: tensor.elementCount),
-          let harm = measurements.harm(
-            stack?.name ?? tensor.name, expert: stack?.expert, type: type, prior: prior)
+          let harm = measurements.harm(of: tensor, in: type, prior: prior)
         else { continue }
         costs.append(
           AllocationChoice(byteCount: Fit.padded(byteCount, to: alignment), harm: harm))
@@ -44,6 +45,13 @@ package struct FitUnits: Sendable {
     names = free.map { plan.tensors[$0].name }
     self.types = types
     self.choices = choices
+    givenHarm = given.sorted { $0.key < $1.key }.reduce(0) { sum, entry in
+      let tensor = plan.tensors[entry.key]
+      guard let harm = measurements.harm(of: tensor, in: entry.value, prior: prior) else {
+        preconditionFailure("\(tensor.name) was not measured in \(entry.value)")
+      }
+      return sum + harm
+    }
   }
 
   /// Bytes of the smallest choice.
@@ -78,10 +86,13 @@ package struct FitUnits: Sendable {
     for ((name, list), choice) in zip(zip(names, types), allocation.choices) {
       chosen[name] = list[choice]
     }
-    return Fit(
+    var fit = Fit(
       types: chosen, byteCount: UInt64(fixedByteCount + allocation.byteCount),
       byteLimit: UInt64(limit), expectedDivergence: allocation.harm, gap: allocation.gap,
       unitCount: choices.count)
+    fit.addHarm(givenHarm)
+    fit.givenDivergence = givenHarm
+    return fit
   }
 }
 

@@ -61,7 +61,9 @@ public struct MemoryTarget: Hashable, Sendable {
         problem: "no such hardware, or no such number of it; known are "
           + Hardware.all.map(\.name).joined(separator: ", ")
           + ", with x2 to x\(Hardware.deviceLimit) behind for several",
-        advice: "say how much memory there is with --memory SIZE")
+        advice: option == "--hardware"
+          ? "or say how much memory there is, such as --hardware 24GiB"
+          : "say how much memory there is with --memory SIZE")
     }
     return hardware
   }

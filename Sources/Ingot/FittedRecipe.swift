@@ -32,8 +32,8 @@ public struct FittedRecipe: Sendable {
     let share = Double(fit.byteCount) / Double(max(1, fit.byteLimit)) * 100
     let how =
       isMeasured
-      ? "expected mean KL divergence \(significant(fit.expectedDivergence)) nats"
-      : "chosen by errors of weights alone"
+      ? "expected mean KL divergence \(significant(fit.expectedDivergence, 3)) nats" + givenPart
+      : "chosen by errors of weights and a table of what usually matters"
     return "\(recipe.title ?? ""): types chosen for \(fit.unitCount) tensors, \(fit.byteCount) of "
       + "\(fit.byteLimit) bytes (\(fixed(share, 2)) %), \(how)"
       + (fit.gap > 0 ? ", at most \(fixed(fit.gap * 100, 3)) % above the best" : "")
@@ -56,8 +56,10 @@ public struct FittedRecipe: Sendable {
       + "--fast-on \(kind.rawValue) leaves such types out"
   }
 
-  private func significant(_ value: Double) -> String {
-    fixed(value, value >= 0.1 ? 3 : value >= 0.001 ? 5 : 7)
+  /// What options cost, which no choice could help.
+  private var givenPart: String {
+    fit.givenDivergence > 0
+      ? ", \(significant(fit.givenDivergence, 3)) of it by types that options gave" : ""
   }
 
   private var totals: [TypeTotal] {

@@ -25,11 +25,14 @@ extension Fitter {
     return measurements
   }
 
-  func interrupted(_ measurements: FitMeasurements) -> FitInterrupted {
+  /// `isMeasuringPoints`: everything was measured that types are chosen by.
+  func interrupted(_ measurements: FitMeasurements, isMeasuringPoints: Bool = false)
+    -> FitInterrupted
+  {
     let isKept = options.measurementsFile != nil && !measurements.errors.isEmpty
     return FitInterrupted(
       measurementsFile: isKept ? options.measurementsFile : nil,
-      isWanted: options.measurementsFile != nil)
+      isWanted: options.measurementsFile != nil, isMeasuringPoints: isMeasuringPoints)
   }
 
   private func keep(_ measurements: FitMeasurements) throws(OutputError) {
@@ -44,9 +47,9 @@ extension Fitter {
   ) throws {
     // All experts of a stack in the same types, also those whose type is not to be chosen.
     var types: [ExactString: [TensorType]] = [:]
-    for (index, candidates) in candidates.sorted(by: { $0.key < $1.key }) {
+    for (index, weighed) in weighed.sorted(by: { $0.key < $1.key }) {
       let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
-      for type in candidates + probes(of: index) + (others[stack] ?? [])
+      for type in weighed + probes(of: index) + (others[stack] ?? [])
       where types[stack]?.contains(type) != true {
         types[stack, default: []].append(type)
       }
@@ -78,8 +81,32 @@ extension Fitter {
     return base.inputs.importance.filter { names.contains($0.key) }
   }
 
+  /// A type that was given is tried itself: what it costs is then measured, not inferred.
   private func probes(of index: Int) -> [TensorType] {
-    probeTypes.probes(of: base.plan.tensors[index], candidates: candidates[index] ?? [])
+    if let type = given[index] { return [type] }
+    return probeTypes.probes(of: base.plan.tensors[index], candidates: candidates[index] ?? [])
+  }
+
+  /// Types to try on the text, by tensor or stack.
+  private func wantedProbes(_ measurements: FitMeasurements) -> [ExactString: [TensorType]] {
+    func stack(_ index: Int) -> ExactString {
+      SplitExperts.place(of: base.plan.tensors[index].name).stack
+    }
+    var wanted: [ExactString: [TensorType]] = [:]
+    for index in candidates.keys.sorted() where wanted[stack(index)] == nil {
+      wanted[stack(index)] = probes(of: index)
+    }
+    // Experts whose type was given follow from what is tried of the others in their stack.
+    let free = Set(wanted.keys)
+    for (index, type) in given.sorted(by: { $0.key < $1.key }) {
+      let name = stack(index)
+      // Nothing needs to be tried where the weights stay what they are.
+      guard !free.contains(name), wanted[name]?.contains(type) != true,
+        measurements.errors[name]?.error(type) != 0
+      else { continue }
+      wanted[name, default: []].append(type)
+    }
+    return wanted
   }
 
   private func measureDivergences(
@@ -87,11 +114,7 @@ extension Fitter {
     _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws {
     guard let (opened, text) = opened else { return }
-    var wanted: [ExactString: [TensorType]] = [:]
-    for index in candidates.keys.sorted() {
-      let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
-      if wanted[stack] == nil { wanted[stack] = probes(of: index) }
-    }
+    let wanted = wantedProbes(result)
     var probes: [SensitivityRun.Probe] = []
     for role in opened.model.inputLengths.keys.sorted(by: { $0.archiveName < $1.archiveName }) {
       let name = ExactString(role.archiveName)
@@ -107,8 +130,9 @@ extension Fitter {
     try Converter.statingUsage {
       try run.run(probes, progress: progress) { found in
         for (probe, divergence) in found {
+          // Rounding may leave less than nothing of next to nothing.
           result.divergences[ExactString(probe.role.archiveName), default: [:]][probe.type] =
-            divergence
+            max(0, divergence)
         }
         try keep(result)
       }
@@ -122,13 +146,23 @@ public struct FitInterrupted: Error, Sendable, CustomStringConvertible {
   var measurementsFile: String?
   /// Whether it would have been.
   var isWanted: Bool
+  /// Whether only sizes of a curve were still to be measured, which no file keeps.
+  var isMeasuringPoints: Bool
+
   public var description: String {
     guard let measurementsFile else {
-      return isWanted
-        ? "interrupted before the first measurements were complete; the same command starts again"
-        : "interrupted; with --measurements FILE, what was measured would have been kept"
+      if isWanted {
+        return
+          "interrupted before the first measurements were complete; the same command starts again"
+      }
+      return "interrupted; with --measurements FILE, what "
+        + (isMeasuringPoints ? "types are chosen by" : "was measured") + " would have been kept"
     }
-    return "interrupted; what was measured is in \(printable(measurementsFile)): "
-      + "the same command goes on"
+    let file = printable(measurementsFile)
+    return isMeasuringPoints
+      ? "interrupted; what types are chosen by is in \(file), measured sizes are not kept: "
+        + "the same command measures those again"
+      : "interrupted; \(file) has every round that was finished, the one that was running is lost: "
+        + "the same command goes on"
   }
 }

@@ -26,6 +26,8 @@ public struct Fitter: Sendable {
   let base: Converter
   /// Types that each free tensor of the plan may get.
   let candidates: [Int: [TensorType]]
+  /// Types that options gave to tensors and that lose something: no choice, but they count.
+  let given: [Int: TensorType]
   let probeTypes: CandidateTypes
   let opened: (model: OpenedModel, text: ChunkedText)?
   /// Everything that measurements depend on.
@@ -42,7 +44,8 @@ public struct Fitter: Sendable {
   /// - Parameters:
   ///   - checkpoint: directory or file.
   ///   - output: path of the archive that is planned for; nothing is written there.
-  ///   - recipe: options that apply besides; tensors that these give a type keep it.
+  ///   - recipe: options that apply besides; tensors that these give a type keep it, and what that
+  ///     costs counts.
   ///   - options: the size, and what to choose by.
   ///   - memoryLimit: most resident bytes.
   ///   - threadCount: workers.
@@ -74,6 +77,7 @@ public struct Fitter: Sendable {
     (candidates, probeTypes) = try Converter.statingUsage {
       (try Self.candidates(base, options), try CandidateTypes(probeNames: options.probeTypes))
     }
+    given = try Self.given(base)
     guard !candidates.isEmpty else {
       throw UsageError("options give every tensor its type: nothing is left to choose")
     }
@@ -112,7 +116,8 @@ public struct Fitter: Sendable {
       opened = (model, text)
     } else {
       opened = nil
-      notes.append("no --text: how much the model minds each tensor is not measured")
+      notes.append(
+        "no --text: how much the model minds each tensor is not measured, but taken from a table")
     }
     if case .memory(let target) = options.target, let model = try? base.memoryDimensions() {
       notes += [target.contextWarning(model)].compactMap { $0 }
@@ -160,6 +165,28 @@ public struct Fitter: Sendable {
       result[index] = types
     }
     return result
+  }
+
+  /// Tensors whose type an option decided, unless it holds everything that the input has.
+  private static func given(_ base: Converter) throws(UsageError) -> [Int: TensorType] {
+    var result: [Int: TensorType] = [:]
+    for (index, tensor) in base.plan.tensors.enumerated()
+    where tensor.losesByOption {
+      guard
+        tensor.importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(tensor.type)
+      else {
+        throw UsageError(
+          "\(tensor.type.name) (tensor \(tensor.name)) needs an importance matrix; "
+            + "make one with 'ingot calibrate' and pass --imatrix FILE")
+      }
+      result[index] = tensor.type
+    }
+    return result
+  }
+
+  /// Types to measure by tensor: those to choose from, or the one that was given.
+  var weighed: [Int: [TensorType]] {
+    candidates.merging(given.mapValues { [$0] }) { free, _ in free }
   }
 
   /// Measures what is not known yet, and chooses.

@@ -6,6 +6,8 @@ import StrictJSON
 ///     let question = try MemoryQuestion("Llama-3.1-8B", hardware: ["all"], target)
 ///     print(question.text)
 public struct MemoryQuestion: Sendable {
+  /// Tokens of a context where none was named, unless the model's own is smaller.
+  public static let defaultContext = 8192
   /// Name of an archive that is never written.
   public static let plannedName = "an archive that is only planned"
   /// One-line remarks.
@@ -21,9 +23,16 @@ public struct MemoryQuestion: Sendable {
   ///   - type: a mix, for a checkpoint; `nil` asks which uniform type would fit.
   ///   - everywhere: asks for all hardware that has a name, and not only for the target's.
   ///   - target: hardware, and how the model is run.
+  ///   - contextIsDefault: whether nobody named the target's context: it is then no larger than the
+  ///     model's own.
+  ///   - recipe: says which inputs are accepted.
   /// - Throws: `FormatError` about the input, `UsageError`.
-  public init(_ path: String, type: String?, everywhere: Bool, _ target: MemoryTarget) throws {
-    var recipe = Recipe()
+  public init(
+    _ path: String, type: String?, everywhere: Bool, _ target: MemoryTarget,
+    contextIsDefault: Bool = false, recipe: Recipe = Recipe()
+  ) throws {
+    var recipe = recipe
+    var target = target
     let isArchive = if case .archive = try InputKind(path) { true } else { false }
     if isArchive, type != nil { throw UsageError("an archive has its types: leave out --type") }
     recipe.isDraft = !isArchive
@@ -31,17 +40,32 @@ public struct MemoryQuestion: Sendable {
     let converter = try Converter(checkpoint: path, output: Self.plannedName, recipe: recipe)
     let tensors = converter.plan.modelTensors.map { MemoryTensor($0) }
     let model = try converter.memoryDimensions()
+    if contextIsDefault, let own = model.trainedContext {
+      target.run.context = max(1, min(target.run.context, own))
+    }
+    let run = target.run
     notes = [target.contextWarning(model)].compactMap { $0 }
     let hardware = everywhere ? Hardware.all : [target.hardware]
     if isArchive || type != nil {
       overview = nil
       reports = hardware.map {
-        MemoryReport(MemoryFit(model, hardware: $0), tensors: tensors, run: target.run)
+        MemoryReport(MemoryFit(model, hardware: $0), tensors: tensors, run: run)
       }
     } else {
       reports = []
-      overview = HardwareOverview(model, tensors: tensors, run: target.run, hardware: hardware)
+      overview = HardwareOverview(model, tensors: tensors, run: run, hardware: hardware)
     }
+  }
+
+  /// Whether a path is an archive that is quantized, so that its types are there and no choice.
+  ///
+  /// - Throws: `FormatError` about the input.
+  public static func isFinished(_ path: String) throws -> Bool {
+    guard case .archive = try InputKind(path) else { return false }
+    var recipe = Recipe()
+    recipe.type = "copy"
+    return try Converter(checkpoint: path, output: plannedName, recipe: recipe)
+      .plan.modelTensors.contains { $0.type.isBlockType }
   }
 
   /// A table for people.

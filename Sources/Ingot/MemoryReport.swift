@@ -12,12 +12,15 @@ package struct MemoryReport: Sendable {
   package let largestContext: Int?
   /// Devices of this kind that hold the run; `nil` when no number of them does.
   package let neededDeviceCount: Int?
+  /// What the model was trained for, beyond which no context is looked for; `nil` where it is unknown.
+  package let modelContext: Int?
 
   package init(_ fit: MemoryFit, tensors: [MemoryTensor], run: MemoryRun) {
     hardware = fit.hardware
     self.run = run
     estimate = fit.estimate(tensors, run)
     largestContext = fit.largestContext(tensors, run)
+    modelContext = fit.model.trainedContext
     neededDeviceCount = fit.deviceCount(tensors, run)
   }
 
@@ -42,12 +45,15 @@ package struct MemoryReport: Sendable {
         devices.map { name, device, limit in
           [name]
             + [device.weights, device.cache, device.compute, device.reserve, device.total]
-            .map(mebibyteText) + [limit.map(mebibyteText) ?? ""]
+            .map(mebibyteText) + [limit.map(wholeMebibyteText) ?? ""]
         }, rightAligned: Set(1...parts.count)
       ).lines
     lines.append("llama.cpp: \(run.switches.joined(separator: " "))")
     if fits {
-      lines.append("fits; largest context: \(largestContext.map(String.init) ?? "none")")
+      let context = largestContext.map { context in
+        "\(context), " + (context == modelContext ? "the model's own" : "more does not fit")
+      }
+      lines.append("fits; largest context: \(context ?? "none")")
     } else {
       lines.append("does not fit; " + nearest)
     }
@@ -67,7 +73,7 @@ package struct MemoryReport: Sendable {
   package static func table(of reports: [MemoryReport]) -> String {
     let rows = reports.map { report in
       [
-        report.hardware.fullName, mebibyteText(report.hardware.deviceByteCount),
+        report.hardware.fullName, wholeMebibyteText(report.hardware.deviceByteCount),
         mebibyteText(report.estimate.limited.map(\.total).max() ?? 0),
         report.fits ? "yes" : "no", report.largestContext.map(String.init) ?? "none",
         report.neededDeviceCount.map(String.init)
@@ -82,8 +88,13 @@ package struct MemoryReport: Sendable {
     return
       ([
         "\(run.context) tokens × \(run.parallel); llama.cpp: \(run.switches.joined(separator: " "))"
-      ]
-      + lines).joined(separator: "\n")
+      ] + [contextLine(reports.first?.modelContext)].compactMap { $0 } + lines)
+      .joined(separator: "\n")
+  }
+
+  /// What a column of largest contexts ends at.
+  fileprivate static func contextLine(_ modelContext: Int?) -> String? {
+    modelContext.map { "largest context: at most the model's own, \($0) tokens" }
   }
 
   package func write(to json: inout JSONWriter) {
@@ -102,6 +113,8 @@ package struct MemoryReport: Sendable {
       json.value(fits)
       json.key("largestContext")
       json.write(largestContext)
+      json.key("modelContext")
+      json.write(modelContext)
       json.key("neededDevices")
       json.write(neededDeviceCount)
       json.key("devices")
@@ -140,6 +153,8 @@ package struct HardwareOverview: Sendable {
   /// Types that devices are counted for.
   package let countedTypes: [TensorType]
   package let rows: [Row]
+  /// What the model was trained for; `nil` where it is unknown.
+  package let modelContext: Int?
 
   package init(
     _ model: MemoryDimensions, tensors: [MemoryTensor], run: MemoryRun,
@@ -147,6 +162,7 @@ package struct HardwareOverview: Sendable {
   ) {
     self.run = run
     self.countedTypes = countedTypes
+    modelContext = model.trainedContext
     let byType = Dictionary(
       uniqueKeysWithValues: Set(MemoryTensor.overviewTypes + countedTypes).map { type in
         (type, tensors.map { $0.retyped(type) })
@@ -170,7 +186,7 @@ package struct HardwareOverview: Sendable {
       ["hardware", "MiB", "best type", "largest context"] + counted,
       rows.map { row in
         [
-          row.hardware.name, mebibyteText(row.hardware.deviceByteCount), row.type?.name ?? "none",
+          row.hardware.fullName, wholeMebibyteText(row.hardware.deviceByteCount), row.type?.name ?? "none",
           row.largestContext.map(String.init) ?? "",
         ] + row.deviceCounts.map { $0.map(String.init) ?? "more than \(row.hardware.deviceLimit)" }
       }, rightAligned: [1, 3, 4, 5]
@@ -179,7 +195,8 @@ package struct HardwareOverview: Sendable {
       ([
         "One type for all matrices, \(run.context) tokens × \(run.parallel); "
           + "llama.cpp: \(run.switches.joined(separator: " "))"
-      ] + lines).joined(separator: "\n")
+      ] + [MemoryReport.contextLine(modelContext)].compactMap { $0 } + lines)
+      .joined(separator: "\n")
   }
 
   package func write(to json: inout JSONWriter) {
@@ -187,13 +204,15 @@ package struct HardwareOverview: Sendable {
       for row in rows {
         json.object { json in
           json.key("hardware")
-          json.value(row.hardware.name)
+          json.value(row.hardware.fullName)
           json.key("deviceBytes")
           json.value(row.hardware.deviceByteCount)
           json.key("type")
           json.value(row.type?.name)
           json.key("largestContext")
           json.write(row.largestContext)
+          json.key("modelContext")
+          json.write(modelContext)
           json.key("devices")
           json.object { json in
             for (type, count) in zip(countedTypes, row.deviceCounts) {
@@ -207,8 +226,11 @@ package struct HardwareOverview: Sendable {
   }
 }
 
-/// Whole MiB, rounded up.
-private func mebibyteText(_ byteCount: Int) -> String { "\((byteCount + (1 << 20) - 1) >> 20)" }
+/// Whole MiB, rounded up: what is needed.
+func mebibyteText(_ byteCount: Int) -> String { "\((byteCount + (1 << 20) - 1) >> 20)" }
+
+/// Whole MiB, rounded down: what there is.
+private func wholeMebibyteText(_ byteCount: Int) -> String { "\(byteCount >> 20)" }
 
 extension JSONWriter {
   fileprivate mutating func write(_ number: Int?) {

@@ -10,6 +10,7 @@ struct FitArguments: ParsableArguments {
   var targetSize: ByteSize?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Choose types so that tensors take at most so many bits per weight.", valueName: "bits"))
   var targetBpw: Double?
@@ -27,7 +28,8 @@ struct FitArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Text on which every tensor's effect on the model's output is measured.", valueName: "file"),
+      "Text on which every tensor's effect on the model's output is measured; without one a table "
+        + "of what tensors usually matter is taken.", valueName: "file"),
     completion: .file())
   var text: String?
 
@@ -64,7 +66,8 @@ struct FitArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Keep what was measured in this file, and use what it has.", valueName: "file"),
+      "Keep what was measured in this file, round by round, and use what it has.",
+      valueName: "file"),
     completion: .file())
   var measurements: String?
 
@@ -77,15 +80,8 @@ struct FitArguments: ParsableArguments {
     switch (targetSize, targetBpw, memory) {
     case (nil, nil, nil) where isCurve: target = nil
     case (nil, nil, nil):
-      let given = [
-        ("--text", text != nil), ("--text-context", textContext != nil),
-        ("--chunks", chunks != nil), ("--types", types != nil), ("--min-type", minType != nil),
-        ("--max-type", maxType != nil), ("--fast-on", fastOn != nil), ("--probe", probe != nil),
-        ("--measurements", measurements != nil),
-      ].filter(\.1)
-      if let first = given.first {
-        throw UsageError(
-          "\(first.0) needs a size: --fit, --memory, --target-size or --target-bpw")
+      if let first = choiceOptions.first {
+        throw UsageError("\(first) needs a size: --fit, --memory, --target-size or --target-bpw")
       }
       return nil
     case (nil, nil, let memory?): target = .memory(memory)
@@ -110,16 +106,31 @@ struct FitArguments: ParsableArguments {
     options.text = text
     options.contextLength = textContext
     options.chunkLimit = chunks
-    options.types = Self.list(types)
+    options.types = try Self.list(types, option: "--types")
     options.minimumType = minType
     options.maximumType = maxType
-    options.fastOn = Self.list(fastOn)
-    options.probeTypes = Self.list(probe)
+    options.fastOn = try Self.list(fastOn, option: "--fast-on")
+    options.probeTypes = try Self.list(probe, option: "--probe")
     options.measurementsFile = measurements
     return options
   }
 
-  private static func list(_ text: String?) -> [String] {
-    text?.split(separator: ",").map(String.init) ?? []
+  /// Options that were given and say how types are chosen.
+  var choiceOptions: [String] {
+    [
+      ("--text", text != nil), ("--text-context", textContext != nil), ("--chunks", chunks != nil),
+      ("--types", types != nil), ("--min-type", minType != nil), ("--max-type", maxType != nil),
+      ("--fast-on", fastOn != nil), ("--probe", probe != nil),
+      ("--measurements", measurements != nil),
+    ].filter(\.1).map(\.0)
+  }
+
+  private static func list(_ text: String?, option: String) throws -> [String] {
+    guard let text else { return [] }
+    let items = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    guard !items.contains("") else {
+      throw UsageError("\(option) takes names, separated by commas, not '\(printable(text))'")
+    }
+    return items
   }
 }

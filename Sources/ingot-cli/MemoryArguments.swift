@@ -5,13 +5,18 @@ import Ingot
 struct MemoryArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Memory of a device, instead of a name with --fit. " + ByteSize.grammar, valueName: "size"))
+      "Memory of a device, instead of a name with --fit; tensors that only the processor needs, the "
+        + "embedding of most models, lie elsewhere. " + ByteSize.grammar, valueName: "size"))
   var memory: ByteSize?
 
   @Option(help: ArgumentHelp("Devices with --memory each (default: 1).", valueName: "count"))
   var devices: Int?
 
-  @Option(help: ArgumentHelp("Tokens that every sequence can hold.", valueName: "tokens"))
+  @Option(
+    help: ArgumentHelp(
+      "Tokens that every sequence can hold; of a finished archive, and with --hardware, by default "
+        + "\(MemoryQuestion.defaultContext), or the model's own context where that is smaller.",
+      valueName: "tokens"))
   var context: Int?
 
   @Option(help: ArgumentHelp("Sequences at the same time (default: 1).", valueName: "count"))
@@ -37,8 +42,12 @@ struct MemoryArguments: ParsableArguments {
   @Flag(help: "Every device has a part of each matrix, instead of whole layers.")
   var splitTensors = false
 
-  /// `nil` where no hardware was named.
-  func target(hardware: String?) throws -> MemoryTarget? {
+  /// - Parameters:
+  ///   - hardware: what was named with `--fit`.
+  ///   - defaultContext: for an answer that needs none; `nil` where it has to be said.
+  /// - Returns: `nil` where no hardware was named.
+  /// - Throws: `UsageError`.
+  func target(hardware: String?, defaultContext: Int? = nil) throws -> MemoryTarget? {
     guard hardware != nil || memory != nil else {
       let given = [
         ("--devices", devices != nil), ("--context", context != nil),
@@ -55,17 +64,25 @@ struct MemoryArguments: ParsableArguments {
     if devices != nil, memory == nil {
       throw UsageError("--devices needs --memory; --fit takes xN")
     }
-    guard let context else { throw UsageError("say how many tokens shall fit: --context") }
-    return try target(hardware: hardware, context: context)
+    guard let context = context ?? defaultContext else {
+      throw UsageError("say how many tokens shall fit: --context")
+    }
+    return try target(
+      hardware: hardware, size: memory, deviceCount: devices ?? 1, context: context)
   }
 
   /// - Parameters:
-  ///   - hardware: its name; `nil` with `--memory`.
-  ///   - option: that the name was given with.
+  ///   - hardware: its name; `nil` where a size was given.
+  ///   - size: memory of a device.
+  ///   - deviceCount: for a size.
+  ///   - option: that the name, or with `--hardware` the size, was given with.
   ///   - context: tokens that every sequence can hold.
   /// - Returns: where a model shall run, and how.
   /// - Throws: `UsageError`.
-  func target(hardware: String?, option: String = "--fit", context: Int) throws -> MemoryTarget {
+  func target(
+    hardware: String?, size: ByteSize? = nil, deviceCount: Int = 1, option: String = "--fit",
+    context: Int
+  ) throws -> MemoryTarget {
     let limits = FitOptions.self
     for (option, value, limit) in [
       ("--context", context, limits.contextLimit),
@@ -80,8 +97,9 @@ struct MemoryArguments: ParsableArguments {
     }
     do {
       return try MemoryTarget(
-        hardware: hardware, byteCount: try memory?.withUnit("--memory"), deviceCount: devices ?? 1,
-        context: context, parallel: parallel ?? 1, keyType: String(keys),
+        hardware: hardware,
+        byteCount: try size?.withUnit(option == "--hardware" ? option : "--memory"),
+        deviceCount: deviceCount, context: context, parallel: parallel ?? 1, keyType: String(keys),
         valueType: String(values), microBatch: ubatch ?? 512,
         usesFlashAttention: !noFlashAttention, isUnified: kvUnified, keepsFullWindow: swaFull,
         splitsTensors: splitTensors, option: option)

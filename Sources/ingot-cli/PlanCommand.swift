@@ -9,17 +9,22 @@ struct PlanCommand: ParsableCommand {
       Every matrix, with --experts split every expert's, gets the type that does the least expected \
       harm within the size. How much a type hurts a tensor is measured on its weights, with --imatrix \
       weighted by what they are multiplied with. How much the model minds is measured with --text: \
-      the model reads it once for every tensor, with only that one quantized. Without a text all \
-      tensors count by the error of their weights alone, which chooses worse.
+      the model reads it once for every tensor, with only that one quantized. Without a text a table of \
+      what tensors usually matter takes its place, which may choose worse. What --keep and other options \
+      give a tensor is no choice, but what it costs counts.
+
+      --fit and --memory count what lies on the devices. The embedding of most models stays with the \
+      processor: it gets the smallest type that adds at most a hundredth to what all others cost.
 
       --curve shows all sizes at once: what each is expected to cost, and where the stock mixes lie; \
       --plot draws it. A size, as with --fit, is marked in it then.
 
       --hardware answers without choosing: what fits where. Of an archive with the types that it has, of a \
-      checkpoint with a mix (--type), or with the best single type.
+      checkpoint with a mix (--type), or with the best single type. --fit and --memory ask the same of an \
+      archive that is quantized already.
 
       Measuring takes a while; --measurements keeps what was found, for other sizes and to go on after \
-      an interruption.
+      an interruption, from the last finished round: up to 64 tensors go through the text in one.
 
       EXAMPLES
         ingot plan Llama-3.1-8B --target-size 5GiB --imatrix imatrix.gguf --text calibration.txt \
@@ -30,6 +35,7 @@ struct PlanCommand: ParsableCommand {
       --measurements 8b.json --plot curve.html
         ingot plan Llama-4-Maverick --hardware all --context 32768
         ingot plan llama.gguf --hardware rtx-4090-24gb
+        ingot plan llama.gguf --memory 24GiB
         ingot plan Llama-3.1-8B --target-bpw 4.5 --keep output=Q8_0 --max-type Q6_K
       """)
 
@@ -41,7 +47,8 @@ struct PlanCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Say what fits on this hardware, or on all that has a name.", valueName: "name|all"))
+      "Say what fits on this hardware, on so much memory, or on all that has a name.",
+      valueName: "name|size|all"))
   var hardware: String?
 
   @Option(help: ArgumentHelp("A stock mix to ask about with --hardware.", valueName: "type"))
@@ -91,6 +98,10 @@ struct PlanCommand: ParsableCommand {
         try answer(hardware)
         return
       }
+      if try isQuestion {
+        try answerForArchive()
+        return
+      }
       if type != nil { throw UsageError("--type needs --hardware: types are what a plan chooses") }
       try checkCurveOptions()
       guard var options = try fit.options(isCurve: curve) else {
@@ -135,22 +146,50 @@ struct PlanCommand: ParsableCommand {
       try fitter.curve(measuring: measurePoints ?? 0, cancellation: interruption, progress: $0)
     }
     for path in plot {
-      if path.hasSuffix(".html") {
-        try OutputFile.write(Array(curve.html.utf8), to: path)
-      } else if let svg = curve.svg {
-        try OutputFile.write(Array(svg.utf8), to: path)
-      } else {
-        throw UsageError("--plot: no size loses anything, so there is nothing to draw")
-      }
+      let text = path.hasSuffix(".html") ? curve.html : curve.svg
+      try OutputFile.write(Array(text.utf8), to: path)
     }
     try Terminal.print(json ? curve.json : curve.table)
+  }
+
+  /// Whether hardware is named for an archive whose types are there: it fits, or it does not.
+  private var isQuestion: Bool {
+    get throws {
+      guard fit.hardwareName != nil || fit.memory.memory != nil, !tensors.allowRequantize else {
+        return false
+      }
+      return try MemoryQuestion.isFinished(checkpoint)
+    }
+  }
+
+  private var curveOptions: [String] {
+    [
+      ("--curve", curve), ("--plot", !plot.isEmpty), ("--measure-points", measurePoints != nil),
+    ].filter(\.1).map(\.0)
+  }
+
+  private func answerForArchive() throws {
+    let given =
+      curveOptions + fit.choiceOptions + tensors.typeOptions + (output == nil ? [] : ["-o"])
+    if let first = given.first {
+      throw UsageError(
+        "\(printable(checkpoint)) is quantized, so that only whether it fits can be asked: leave out "
+          + "\(first), or choose types anew with --allow-requantize")
+    }
+    if type != nil { throw UsageError("an archive has its types: leave out --type") }
+    if fit.targetSize != nil || fit.targetBpw != nil {
+      throw UsageError("--fit or --memory, --target-size and --target-bpw exclude each other")
+    }
+    let target = try fit.memory.target(
+      hardware: fit.hardwareName, defaultContext: MemoryQuestion.defaultContext)
+    if let target { try answer(target, everywhere: false) }
   }
 
   /// What fits where.
   private func answer(_ hardware: String) throws {
     let isEverywhere = hardware.lowercased() == "all"
-    if curve || !plot.isEmpty || measurePoints != nil {
-      throw UsageError("--hardware asks what fits: leave out --curve and its options")
+    if let first = (curveOptions + fit.choiceOptions + tensors.typeOptions).first {
+      throw UsageError("--hardware asks what fits, and chooses nothing: leave out \(first)")
     }
     if fit.hardwareName != nil || fit.targetSize != nil || fit.targetBpw != nil || output != nil {
       throw UsageError("--hardware asks what fits, and chooses nothing: leave out sizes and -o")
@@ -159,10 +198,28 @@ struct PlanCommand: ParsableCommand {
       throw UsageError("--devices needs --memory; --hardware takes xN")
     }
     if fit.memory.memory != nil { throw UsageError("--hardware and --memory exclude each other") }
+    let size = Self.memory(hardware)
     let target = try fit.memory.target(
-      hardware: isEverywhere ? "h100-80gb" : hardware, option: "--hardware",
-      context: fit.memory.context ?? 8192)
-    let question = try MemoryQuestion(checkpoint, type: type, everywhere: isEverywhere, target)
+      hardware: isEverywhere ? "h100-80gb" : size == nil ? hardware : nil, size: size?.size,
+      deviceCount: size?.deviceCount ?? 1, option: "--hardware",
+      context: fit.memory.context ?? MemoryQuestion.defaultContext)
+    try answer(target, everywhere: isEverywhere)
+  }
+
+  /// `24GiB`, or `24GiBx2`; `nil` for anything else.
+  private static func memory(_ text: String) -> (size: ByteSize, deviceCount: Int)? {
+    if let size = ByteSize(argument: text) { return (size, 1) }
+    guard let cross = text.lastIndex(where: { $0 == "x" || $0 == "X" }),
+      let size = ByteSize(argument: String(text[..<cross])),
+      let count = Int(text[text.index(after: cross)...])
+    else { return nil }
+    return (size, count)
+  }
+
+  private func answer(_ target: MemoryTarget, everywhere isEverywhere: Bool) throws {
+    let question = try MemoryQuestion(
+      checkpoint, type: type, everywhere: isEverywhere, target,
+      contextIsDefault: fit.memory.context == nil, recipe: try recipe)
     for note in question.notes { Terminal.note(note) }
     try Terminal.print(json ? question.json : question.text)
   }

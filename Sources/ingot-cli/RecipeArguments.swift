@@ -54,6 +54,17 @@ struct RecipeArguments: ParsableArguments {
       discussion: "The archive then says so in ingot.attention.* keys, which only ingot reads."))
   var allowNonstock = false
 
+  /// Options that were given and say which types tensors get.
+  var typeOptions: [String] {
+    [
+      ("--keep", !tensorType.isEmpty), ("--tensor-type-file", !tensorTypeFile.isEmpty),
+      ("--output-tensor-type", outputTensorType != nil), ("--embedding-type", embeddingType != nil),
+      ("--leave-output-tensor", leaveOutputTensor), ("--experts", experts != nil),
+      ("--imatrix", imatrix != nil), ("--include-weights", !includeWeights.isEmpty),
+      ("--exclude-weights", !excludeWeights.isEmpty),
+    ].filter(\.1).map(\.0)
+  }
+
   /// - Throws: `UsageError` for options that exclude each other.
   func apply(to recipe: inout Recipe) throws {
     if !includeWeights.isEmpty, !excludeWeights.isEmpty {

@@ -77,11 +77,20 @@ struct LabelPlacement {
   /// - Parameters:
   ///   - frame: that names stay in.
   ///   - points: of the plot.
+  ///   - others: texts and marks that are there.
   ///   - lines: boxes along the plot's lines.
-  init(frame: Box, points: [(x: Double, y: Double)], lines: [Box]) {
+  init(frame: Box, points: [(x: Double, y: Double)], others: [Box] = [], lines: [Box]) {
     self.frame = frame
     self.lines = lines
-    taken = points.map { Box(left: $0.x - 5, top: $0.y - 5, right: $0.x + 5, bottom: $0.y + 5) }
+    taken = others
+    taken += points.map { Box(left: $0.x - 5, top: $0.y - 5, right: $0.x + 5, bottom: $0.y + 5) }
+  }
+
+  /// Room that a text takes from its left or right end on, with its baseline at `y`.
+  static func box(of text: String, x: Double, y: Double, endsThere: Bool) -> Box {
+    let width = Double(text.count) * letterWidth
+    let left = endsThere ? x - width : x
+    return Box(left: left, top: y - lineHeight + 2, right: left + width, bottom: y + 4)
   }
 
   /// Width of a letter, and height of a line, of the names.
@@ -120,13 +129,16 @@ struct LabelPlacement {
           box.left >= frame.left && box.right <= frame.right && box.top >= frame.top
           && box.bottom <= frame.bottom
         guard isInside, !(taken + lines).contains(where: box.meets) else { continue }
-        let leader = Self.boxes(from: point, to: (x, y))
+        // A line to the middle of a name ends at its edge, and not in its letters.
+        let isBeside = abs(direction.x) > 0.3
+        let end = (x: x, y: isBeside ? y : direction.y < 0 ? box.bottom : box.top)
+        let leader = Self.boxes(from: point, to: end)
         guard !leader.contains(where: { part in taken.contains(where: part.meets) }) else {
           continue
         }
         taken.append(box)
         lines += leader
-        return Place(x: left, y: y + 4, leader: distance > 10 ? (x, y) : nil)
+        return Place(x: left, y: y + 4, leader: distance > 10 ? end : nil)
       }
     }
     return nil

@@ -6,7 +6,9 @@ import Verification
 /// every text goes through `Markup`.
 struct CurvePlot {
   private static let width = 960.0
+  /// Without notes.
   private static let height = 640.0
+  private static let noteHeight = 18.0
   private static let frame = LabelPlacement.Box(left: 92, top: 96, right: 936, bottom: 548)
   /// Below so many times less than the largest figure nothing is drawn: differences are no more
   /// than rounding.
@@ -18,6 +20,8 @@ struct CurvePlot {
   /// Bytes of the axis' unit.
   private let unit: (byteCount: Double, name: String)
   private var elements: [String] = []
+  /// What the picture cannot show, in lines below it.
+  private var notes: [String] = []
 
   /// - Returns: `nil` where no point has a figure above 0, so that there is nothing to draw.
   init?(_ curve: FitCurve) {
@@ -34,7 +38,12 @@ struct CurvePlot {
         .filter { $0 >= most * Self.depth }
     }
     var sizes = drawn.map { Double($0.0) }
-    if let budget = curve.budget { sizes.append(Double(budget.byteCount)) }
+    // One that is far away would press everything else together.
+    if let limit = curve.budget.map({ Double($0.byteLimit) }), let large = sizes.max(),
+      limit <= large * 1.25
+    {
+      sizes.append(limit)
+    }
     guard let least = values.min(), let largest = values.max(), let small = sizes.min(),
       let large = sizes.max()
     else { return nil }
@@ -50,6 +59,7 @@ struct CurvePlot {
     drawMeasured()
     drawMixes()
     drawLegend()
+    drawNotes()
   }
 
   // MARK: Parts
@@ -108,13 +118,40 @@ struct CurvePlot {
   }
 
   private mutating func drawBudget() {
-    guard let budget = curve.budget, x.holds(Double(budget.byteCount)) else { return }
-    let place = x.place(Double(budget.byteCount))
-    line(place, Self.frame.top, place, Self.frame.bottom, "cv-budget")
-    let isLeft = place < (Self.frame.left + Self.frame.right) / 2
+    guard let budget = curve.budget else { return }
+    let name = Markup.visible(budget.name, limit: 60)
+    guard let budgetPlace else {
+      notes.append(
+        "\(name): an archive could have \(byteText(budget.byteLimit)), more than is drawn")
+      return
+    }
+    line(budgetPlace.x, Self.frame.top, budgetPlace.x, Self.frame.bottom, "cv-budget")
     text(
-      Markup.visible(budget.name, limit: 60), place + (isLeft ? 7 : -7), Self.frame.top + 18,
-      "cv-name", isLeft ? "start" : "end")
+      name, budgetPlace.name, Self.frame.top + 18, "cv-name", budgetPlace.isLeft ? "start" : "end")
+  }
+
+  /// Where the line of what an archive could have is, and its name begins or ends.
+  private var budgetPlace: (x: Double, name: Double, isLeft: Bool)? {
+    guard let limit = curve.budget?.byteLimit, x.holds(Double(limit)) else { return nil }
+    let place = x.place(Double(limit))
+    let isLeft = place < (Self.frame.left + Self.frame.right) / 2
+    return (place, place + (isLeft ? 7 : -7), isLeft)
+  }
+
+  /// Names of other things, and marks, that no name of a mix may cover.
+  private var covered: [LabelPlacement.Box] {
+    var boxes = curve.points.compactMap { point -> LabelPlacement.Box? in
+      guard let value = point.measuredDivergence?.value, y.holds(value) else { return nil }
+      let (px, py) = (x.place(Double(point.byteCount)), y.place(value))
+      return LabelPlacement.Box(left: px - 7, top: py - 7, right: px + 7, bottom: py + 7)
+    }
+    if let budgetPlace, let name = curve.budget?.name {
+      boxes.append(
+        LabelPlacement.box(
+          of: Markup.visible(name, limit: 60), x: budgetPlace.name, y: Self.frame.top + 18,
+          endsThere: !budgetPlace.isLeft))
+    }
+    return boxes
   }
 
   private var drawnPoints: [FitCurve.Point] {
@@ -165,14 +202,15 @@ struct CurvePlot {
     var lines = zip(points, points.dropFirst()).flatMap {
       LabelPlacement.boxes(from: $0, to: $1)
     }
-    if let budget = curve.budget {
-      let place = x.place(Double(budget.byteCount))
+    if let place = budgetPlace?.x {
       lines.append(
         LabelPlacement.Box(
           left: place - 2, top: Self.frame.top, right: place + 2, bottom: Self.frame.bottom))
     }
     let mixPlaces = drawn.map { place($0.byteCount, $0.expectedDivergence) }
-    var labels = LabelPlacement(frame: Self.frame, points: points + mixPlaces, lines: lines)
+    var labels = LabelPlacement(
+      frame: Self.frame, points: points + mixPlaces, others: covered, lines: lines)
+    var unnamed: [String] = []
     // Right to left: there is room to the right of the largest.
     for (mix, at) in zip(drawn, mixPlaces).reversed() {
       let label = labels.place(mix.name, near: at)
@@ -183,13 +221,39 @@ struct CurvePlot {
       elements.append(
         "<path class=\"cv-mix\" transform=\"translate(\(short(at.x)) \(short(at.y)))\" "
           + "d=\"M0-5 5 0 0 5-5 0Z\"><title>\(Markup.xml(title))</title></path>")
-      if let label { text(mix.name, label.x, label.y, "cv-name", "start") }
+      if let label {
+        text(mix.name, label.x, label.y, "cv-name", "start")
+      } else {
+        unnamed.append(mix.name)
+      }
     }
+    if !unnamed.isEmpty {
+      notes.append("no room for the names of \(Self.list(unnamed.reversed()))")
+    }
+    let missing = curve.mixes.map(\.name).filter { name in !drawn.contains { $0.name == name } }
+    if !missing.isEmpty {
+      notes.append("mixes with figures that cannot be drawn: \(Self.list(missing))")
+    }
+  }
+
+  /// As many names as a line holds.
+  private static func list(_ names: [String]) -> String {
+    let limit = 14
+    let shown = names.prefix(limit).joined(separator: ", ")
+    return names.count <= limit ? shown : "\(shown) and \(names.count - limit) more"
   }
 
   private mutating func drawLegend() {
     var place = Self.frame.left
     let y = Self.height - 14
+    let missing = curve.points.count - drawnPoints.count
+    if let first = curve.points.first(where: { point in
+      !drawnPoints.contains { $0.byteCount == point.byteCount }
+    }) {
+      notes.append(
+        "\(missing) of \(curve.points.count) sizes, from \(byteText(first.byteCount)) on, cannot be "
+          + "drawn: they lose nothing, or too little beside the largest figure")
+    }
     func advance(_ name: String) { place += 26 + Double(name.count) * 6.9 }
     let chosen = "types chosen for the size"
     elements.append(
@@ -208,6 +272,13 @@ struct CurvePlot {
       elements.append(
         "<circle class=\"cv-ring\" cx=\"\(short(place + 6))\" cy=\"\(short(y - 4))\" r=\"6\"/>")
       text("measured on the text, ± 95 %", place + 18, y, "cv-tick", "start")
+    }
+  }
+
+  private mutating func drawNotes() {
+    for (index, note) in notes.enumerated() {
+      text(
+        note, Self.frame.left, Self.height + Self.noteHeight * Double(index) + 6, "cv-tick", "start")
     }
   }
 
@@ -262,19 +333,39 @@ struct CurvePlot {
     """
 
   var svg: String {
+    let drawn = drawnPoints
     let label =
-      "\(curve.figureTitle) of \(curve.model) by size: \(curve.points.count) sizes from "
-      + "\(byteText(curve.points.first?.byteCount ?? 0)) to "
-      + "\(byteText(curve.points.last?.byteCount ?? 0)), and \(curve.mixes.count) stock mixes"
-    let size = "\(short(Self.width)) \(short(Self.height))"
+      "\(curve.figureTitle) of \(curve.model) by size: \(drawn.count) sizes from "
+      + "\(byteText(drawn.first?.byteCount ?? 0)) to \(byteText(drawn.last?.byteCount ?? 0)), "
+      + "and \(curve.mixes.count) stock mixes"
+    let height = Self.height + Self.noteHeight * Double(notes.count)
+    return Self.picture(label: label, height: height, elements)
+  }
+
+  /// Instead of a picture where no size has a figure above 0.
+  static func sentence(of curve: FitCurve) -> String {
+    let title = "What a size costs: \(Markup.visible(curve.model, limit: 60))"
+    let sentence =
+      "Nothing is drawn: none of \(curve.points.count) sizes and \(curve.mixes.count) stock mixes "
+      + "loses anything."
+    return picture(
+      label: sentence, height: 110,
+      [("cv-title", 30.0, title), ("cv-axis", 70, sentence)].map { style, y, text in
+        "<text class=\"\(style)\" x=\"\(typed(frame.left))\" y=\"\(typed(y))\">"
+          + "\(Markup.xml(text))</text>"
+      })
+  }
+
+  private static func picture(label: String, height: Double, _ elements: [String]) -> String {
+    let (width, height) = (typed(width), typed(height))
     return """
       <svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="\(Markup.xml(label))" \
-      viewBox="0 0 \(size)" width="\(short(Self.width))" height="\(short(Self.height))" \
+      viewBox="0 0 \(width) \(height)" width="\(width)" height="\(height)" \
       style="max-width: none">
       <style>
-      \(Self.style)
+      \(style)
       </style>
-      <rect class="cv-paper" width="\(short(Self.width))" height="\(short(Self.height))"/>
+      <rect class="cv-paper" width="\(width)" height="\(height)"/>
       \(elements.joined(separator: "\n"))
       </svg>
       """

@@ -1,16 +1,18 @@
 import Verification
 
 extension FitCurve {
-  /// A picture as a file of its own; `nil` where there is nothing to draw.
-  public var svg: String? {
-    CurvePlot(self).map { "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + $0.svg + "\n" }
+  /// A picture as a file of its own; where no size loses anything, it says so.
+  public var svg: String {
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + picture + "\n"
   }
+
+  private var picture: String { CurvePlot(self)?.svg ?? CurvePlot.sentence(of: self) }
 
   /// The picture and both tables on one page that loads nothing.
   public var html: String {
     HTMLPage.text(
       title: "ingot plan: \(model)", ingotVersion: ingotVersion, style: "curve",
-      sections: [header, CurvePlot(self).map { card($0.svg) } ?? "", sizeCard, mixCard, footer])
+      sections: [header, card(picture), sizeCard, mixCard, footer])
   }
 
   private var header: String {

@@ -12,7 +12,8 @@ extension FitCurve {
     var remarks = [
       isMeasured
         ? "expected: the sum of what every tensor's type alone does, in nats"
-        : "no text was read: figures compare choices, but are no divergences"
+        : "no text was read: figures rest on errors of weights and a table of what usually matters, "
+          + "and are no divergences"
     ]
     if points.contains(where: { $0.measuredDivergence != nil }) {
       remarks.append(
@@ -94,11 +95,11 @@ extension FitCurve {
       json.key("unit")
       if isMeasured { json.value("nats") } else { json.null() }
       json.key("points")
-      json.array { json in for point in points { point.write(to: &json) } }
+      json.array { json in for point in points { point.write(to: &json, isMeasured: isMeasured) } }
       json.key("mixes")
-      json.array { json in for mix in mixes { mix.write(to: &json) } }
+      json.array { json in for mix in mixes { mix.write(to: &json, isMeasured: isMeasured) } }
       json.key("budget")
-      if let budget { budget.write(to: &json) } else { json.null() }
+      if let budget { budget.write(to: &json, isMeasured: isMeasured) } else { json.null() }
     }
     return writer.text
   }
@@ -110,13 +111,13 @@ extension Estimate {
 }
 
 extension FitCurve.Point {
-  fileprivate func write(to json: inout JSONWriter) {
+  fileprivate func write(to json: inout JSONWriter, isMeasured: Bool) {
     json.object { json in
       json.key("bytes")
       json.value(byteCount)
       json.key("bitsPerWeight")
       json.value(bitsPerWeight)
-      json.key("expectedDivergence")
+      json.key(isMeasured ? "expectedDivergence" : "expectedHarm")
       json.value(expectedDivergence)
       json.key("measuredDivergence")
       if let measured = measuredDivergence {
@@ -138,7 +139,7 @@ extension FitCurve.Point {
 }
 
 extension FitCurve.Mix {
-  fileprivate func write(to json: inout JSONWriter) {
+  fileprivate func write(to json: inout JSONWriter, isMeasured: Bool) {
     json.object { json in
       json.key("mix")
       json.value(name)
@@ -146,22 +147,24 @@ extension FitCurve.Mix {
       json.value(byteCount)
       json.key("bitsPerWeight")
       json.value(bitsPerWeight)
-      json.key("expectedDivergence")
+      json.key(isMeasured ? "expectedDivergence" : "expectedHarm")
       json.value(expectedDivergence)
-      json.key("chosenDivergence")
+      json.key(isMeasured ? "chosenDivergence" : "chosenHarm")
       if let chosenDivergence { json.value(chosenDivergence) } else { json.null() }
     }
   }
 }
 
 extension FitCurve.Budget {
-  fileprivate func write(to json: inout JSONWriter) {
+  fileprivate func write(to json: inout JSONWriter, isMeasured: Bool) {
     json.object { json in
       json.key("name")
       json.value(name)
       json.key("bytes")
       json.value(byteCount)
-      json.key("expectedDivergence")
+      json.key("byteLimit")
+      json.value(byteLimit)
+      json.key(isMeasured ? "expectedDivergence" : "expectedHarm")
       json.value(expectedDivergence)
     }
   }

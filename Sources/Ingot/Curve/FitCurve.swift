@@ -53,12 +53,18 @@ public struct FitCurve: Sendable {
   public struct Budget: Hashable, Sendable {
     /// Such as the hardware.
     public var name: String
+    /// Of the archive.
     public var byteCount: UInt64
+    /// What it could have.
+    public var byteLimit: UInt64
     public var expectedDivergence: Double
 
-    package init(name: String, byteCount: UInt64, expectedDivergence: Double) {
+    package init(
+      name: String, byteCount: UInt64, byteLimit: UInt64, expectedDivergence: Double
+    ) {
       self.name = name
       self.byteCount = byteCount
+      self.byteLimit = byteLimit
       self.expectedDivergence = expectedDivergence
     }
   }

@@ -38,7 +38,7 @@ extension Fitter {
     }
     let mixes = try mixPlans()
     var others: [ExactString: [TensorType]] = [:]
-    for tensor in mixes.flatMap(\.plan.tensors) where tensor.isFree {
+    for tensor in mixes.flatMap(\.plan.tensors) where tensor.canLose {
       let isDefined =
         tensor.importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(tensor.type)
       let stack = SplitExperts.place(of: tensor.name).stack
@@ -60,15 +60,19 @@ extension Fitter {
       isMeasured: opened != nil)
     if let target = options.target {
       let fitted = try choose(measurements, for: target)
+      let byteCount = fileByteCount(fitted.recipe.types)
+      // What is left of a memory, or of bits per weight, the file could have, too.
+      let spare = fitted.fit.byteLimit - min(fitted.fit.byteLimit, fitted.fit.byteCount)
+      let limit = if case .byteCount(let count) = target { count } else { byteCount + spare }
       curve.budget = FitCurve.Budget(
-        name: target.name, byteCount: fileByteCount(fitted.recipe.types),
+        name: target.name, byteCount: byteCount, byteLimit: limit,
         expectedDivergence: fitted.fit.expectedDivergence)
     }
     do {
       try measure(
         &curve, distinct, count: measuredCount, cancellation: cancellation, progress: progress)
     } catch is ForwardCancelled {
-      throw interrupted(measurements)
+      throw interrupted(measurements, isMeasuringPoints: true)
     }
     return curve
   }
@@ -141,19 +145,26 @@ extension Fitter {
   ) -> FitCurve.Mix? {
     let prior = HarmPrior(layerCount: plan.layerCount)
     var sum = 0.0
-    // Headers differ by names and titles, which types should not pay for.
-    var limit = fixedFileByteCount
-    for tensor in plan.tensors where tensor.isFree {
-      limit += Fit.padded(tensor.byteCount, to: fileAlignment)
-      guard
-        let harm = measurements.harm(tensor.name, expert: nil, type: tensor.type, prior: prior)
-      else { return nil }
+    for tensor in plan.tensors where tensor.canLose {
+      guard let harm = measurements.harm(of: tensor, in: tensor.type, prior: prior) else {
+        return nil
+      }
       sum += harm
     }
+    // Headers differ by names and titles, which types should not pay for.
+    let limit =
+      Int(base.plan.totalByteCount) - matrixByteCount(base.plan) + matrixByteCount(plan)
     let chosen = try? units.fit(limit: limit, fixedByteCount: fixedFileByteCount)
     return FitCurve.Mix(
       name: name, byteCount: plan.totalByteCount, bitsPerWeight: plan.bitsPerWeight,
       expectedDivergence: sum, chosenDivergence: chosen?.expectedDivergence)
+  }
+
+  /// Bytes in the file of all matrices, whoever decides over their types.
+  private func matrixByteCount(_ plan: ConversionPlan) -> Int {
+    plan.tensors.lazy.filter { $0.isFree || $0.isForced }.reduce(0) {
+      $0 + Fit.padded($1.byteCount, to: fileAlignment)
+    }
   }
 
   // MARK: Measuring
@@ -192,6 +203,8 @@ extension Fitter {
   ) -> WeightSubstitution {
     // By stack, and in a stack by expert.
     var stored: [ExactString: [(expert: Int, type: TensorType)]] = [:]
+    let losing = Set(
+      base.plan.tensors.lazy.filter(\.canLose).map { SplitExperts.place(of: $0.name).stack })
     for tensor in base.plan.tensors where tensor.isFree || tensor.isForced {
       let place = SplitExperts.place(of: tensor.name)
       stored[place.stack, default: []].append(
@@ -199,10 +212,16 @@ extension Fitter {
     }
     let choices = model.inputLengths.keys.compactMap { role -> WeightSubstitution.Choice? in
       let name = ExactString(role.archiveName)
-      guard let list = stored[name]?.sorted(by: { $0.expert < $1.expert }) else { return nil }
+      guard losing.contains(name), let list = stored[name]?.sorted(by: { $0.expert < $1.expert })
+      else { return nil }
       return WeightSubstitution.Choice(
         role: role, types: list.map(\.type), importance: usedImportance[name])
     }
     return WeightSubstitution(choices, of: model)
   }
+}
+
+extension ConversionPlan.Tensor {
+  /// Whether the tensor may lose something by its type, chosen or given.
+  fileprivate var canLose: Bool { isFree || losesByOption }
 }

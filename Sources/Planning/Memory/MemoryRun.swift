@@ -71,7 +71,7 @@ package struct MemoryRun: Sendable, Hashable {
         + Self.cacheTypes.map { $0.name.lowercased() }.joined(separator: ", ")
     }
     if !flashAttention, valueType.isBlockType {
-      return "values of \(valueType.name) without flash attention, which llama.cpp refuses"
+      return "values of \(valueType.name) without flash attention"
     }
     return nil
   }
