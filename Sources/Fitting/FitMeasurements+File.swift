@@ -50,8 +50,10 @@ extension FitMeasurements {
     func quoted(_ line: String) -> String { "'\(printable(line, limit: 120))'" }
     for (option, start) in optionLines {
       switch (old.first { $0.hasPrefix(start) }, new.first { $0.hasPrefix(start) }) {
-      case (let line?, nil): return ": it was made with \(option) (\(quoted(line))), this one is not"
-      case (nil, let line?): return ": it was made without \(option), this one has \(quoted(line))"
+      case (let line?, nil):
+        return ": it was made with \(option) (\(quoted(line))), this one is not"
+      case (nil, let line?):
+        return ": it was made without \(option), this one has \(quoted(line))"
       default: continue
       }
     }

@@ -5,6 +5,7 @@ extension Fitter {
   /// stand against them.
   ///
   /// - Parameter names: of the tensors that matter; `nil` for all.
+  /// - Returns: what to do, each in a few words.
   func smallerTypes(of names: Set<String>? = nil) -> [String] {
     func counts(_ index: Int) -> Bool {
       names?.contains(base.plan.tensors[index].name.string) != false

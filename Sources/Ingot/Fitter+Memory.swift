@@ -111,17 +111,18 @@ extension Fitter {
     if let count = memory.deviceCount(least, target.run), count > target.hardware.deviceCount {
       ways.append("\(target.hardware.name)x\(count)")
     }
+    // What a device needs with nothing on it.
+    let empty = memory.estimate([], target.run).limited.max { $0.total < $1.total }
+    let isFull = empty.map { $0.total >= target.hardware.deviceByteCount } ?? false
     var advice =
-      ways.isEmpty
-      ? ["neither a smaller context nor more devices would do"]
-      : ["with the smallest types this would do: " + ways.joined(separator: ", or ")]
-    advice += smallerTypes(of: Set(memory.limited(tensors).map(\.name)))
+      !ways.isEmpty
+      ? ["with the smallest types this would do: " + ways.joined(separator: ", or ")]
+      : [isFull ? "take more memory" : "neither a smaller context nor more devices would do"]
+    if !isFull { advice += smallerTypes(of: Set(memory.limited(tensors).map(\.name))) }
     var result = FitTooSmall(
       target: asked, smallest: error.smallest, byteLimit: error.byteLimit,
       weightCount: base.plan.weightCount, advice: advice.joined(separator: ", or "))
-    // What a device needs with nothing on it.
-    let empty = memory.estimate([], target.run).limited.max { $0.total < $1.total }
-    if let empty, empty.total >= target.hardware.deviceByteCount {
+    if isFull, let empty {
       result.besides =
         "of a device's memory \(mebibyteText(empty.reserve)) MiB are in reserve, the cache takes "
         + "\(mebibyteText(empty.cache)) MiB and buffers \(mebibyteText(empty.compute)) MiB"

@@ -186,7 +186,8 @@ package struct HardwareOverview: Sendable {
       ["hardware", "MiB", "best type", "largest context"] + counted,
       rows.map { row in
         [
-          row.hardware.fullName, wholeMebibyteText(row.hardware.deviceByteCount), row.type?.name ?? "none",
+          row.hardware.fullName, wholeMebibyteText(row.hardware.deviceByteCount),
+          row.type?.name ?? "none",
           row.largestContext.map(String.init) ?? "",
         ] + row.deviceCounts.map { $0.map(String.init) ?? "more than \(row.hardware.deviceLimit)" }
       }, rightAligned: [1, 3, 4, 5]

@@ -67,6 +67,21 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
 @Test func namesWhatIsWrong() {
   for (arguments, message) in [
     (["--hardware", "h101"], "--hardware h101: no such hardware"),
+    (["--hardware", "h101"], "such as --hardware 24GiB"),
+    (["--hardware", "24"], "--hardware 24 is 24 bytes: write the unit"),
+    (["--hardware", "24GiBx99"], "takes 1 to 16"),
+    (["--hardware", "h100", "--text", "x"], "leave out --text"),
+    (["--hardware", "h100", "--fast-on", "gpu"], "leave out --fast-on"),
+    (["--hardware", "h100", "--keep", "a=Q8_0"], "leave out --keep"),
+    (["--hardware", "h100", "--experts", "split"], "leave out --experts"),
+    (["--target-bpw", "-1"], "--target-bpw takes a number up to 32, not -1"),
+    (["--target-bpw", "4", "--fast-on", ""], "--fast-on takes names, separated by commas"),
+    (["--target-bpw", "4", "--types", ""], "--types takes names"),
+    (["--target-bpw", "4", "--types", "Q4_K,,Q8_0"], "--types takes names"),
+    (
+      ["--fit", "h100", "--context", "512", "--kv-type", "q8_0", "--no-flash-attention"],
+      "error: llama.cpp would refuse values of Q8_0 without flash attention\n"
+    ),
     (["--fit", "h101", "--context", "1024"], "--fit h101: no such hardware"),
     (["--memory", "3.5", "--context", "1024"], "write the unit, such as 3.5GiB"),
     (["--target-size", "60"], "--target-size 60 is 60 bytes"),
@@ -79,4 +94,48 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
   }
   let long = Command.ingot("plan", llama3, "--hardware", "h100", "--context", "100000")
   #expect(long.status == 0 && long.error.contains("longer than the model's own context"))
+}
+
+/// Whether a finished archive fits is asked with any way to name memory, and nothing is chosen.
+@Test func answersForFinishedArchives() throws {
+  let folder = TemporaryFolder()
+  let archive = folder.file("out.gguf")
+  #expect(Command.ingot("convert", llama3, "-o", archive, "--type", "Q4_K_M").status == 0)
+  func plan(_ arguments: String...) -> CommandResult {
+    Command.run([Command.ingot, "plan", archive] + arguments)
+  }
+  for named in [["--memory", "24GiB"], ["--fit", "h100"], ["--hardware", "24GiB"]] {
+    let result = Command.run([Command.ingot, "plan", archive] + named)
+    #expect(result.status == 0, "\(result.error)")
+    // The context is capped at the model's own, and the largest one says whose limit it is.
+    #expect(result.output.contains(", 2048 tokens × 1"), "\(result.output)")
+    #expect(result.output.hasSuffix("fits; largest context: 2048, the model's own\n"))
+    #expect(result.error.isEmpty, "\(result.error)")
+  }
+  // Where memory is the limit, it is said, too; a device has whole MiB that are no more than named.
+  let tight = plan("--memory", "1063780352", "--json")
+  let answer = try JSONValue(parsing: Array(tight.output.utf8), file: "stdout").array?.first
+  #expect(answer?["modelContext"]?.int == 2048, "\(tight)")
+  let small = plan("--memory", "1039.9MiB", "--parallel", "4", "--context", "256")
+  #expect(small.status == 0 && small.output.hasPrefix("1039MiB, 256 tokens × 4"), "\(small)")
+  #expect(small.output.contains(" 1039\n") && !small.output.contains(" 1040\n"), "\(small)")
+  #expect(small.output.contains("more does not fit"), "\(small)")
+  let full = plan("--memory", "512MiB")
+  #expect(full.status == 0 && full.output.contains("does not fit"), "\(full)")
+  let all = plan("--hardware", "all")
+  #expect(all.output.contains("\nlargest context: at most the model's own, 2048 tokens\n"))
+  for (arguments, message) in [
+    (["--memory", "24GiB", "-o", "x"], "leave out -o, or choose types anew"),
+    (["--memory", "24GiB", "--text", "x"], "leave out --text"),
+    (["--memory", "24GiB", "--keep", "a=Q8_0"], "leave out --keep"),
+    (["--memory", "24GiB", "--target-bpw", "4"], "exclude each other"),
+    (["--memory", "24GiB", "--type", "Q8_0"], "leave out --type"),
+    (["--memory", "24GiB", "--fit", "h100"], "exclude each other"),
+  ] {
+    let wrong = Command.run([Command.ingot, "plan", archive] + arguments)
+    #expect(wrong.status == 64 && wrong.error.contains(message), "\(arguments): \(wrong.error)")
+  }
+  // What is not quantized has types to choose.
+  let chosen = Command.ingot("plan", llama3, "--memory", "2GiB", "--context", "512")
+  #expect(chosen.status == 0 && chosen.output.contains("types chosen for 44 tensors"))
 }

@@ -42,27 +42,34 @@ struct CurveAxis {
 }
 
 /// Finds room for names beside points, where they cover neither each other nor a point.
-struct LabelPlacement {
-  struct Box: Hashable {
-    var left: Double
-    var top: Double
-    var right: Double
-    var bottom: Double
+package struct LabelPlacement {
+  package struct Box: Hashable {
+    package var left: Double
+    package var top: Double
+    package var right: Double
+    package var bottom: Double
+
+    package init(left: Double, top: Double, right: Double, bottom: Double) {
+      self.left = left
+      self.top = top
+      self.right = right
+      self.bottom = bottom
+    }
 
     func meets(_ other: Box) -> Bool {
       left < other.right && other.left < right && top < other.bottom && other.top < bottom
     }
   }
 
-  struct Place: Hashable {
+  package struct Place: Hashable {
     /// Of the text's baseline, at its left end.
-    var x: Double
-    var y: Double
+    package var x: Double
+    package var y: Double
     /// Where a thin line from the point ends; `nil` for a name right beside it.
-    var leader: (x: Double, y: Double)?
+    package var leader: (x: Double, y: Double)?
 
-    static func == (a: Place, b: Place) -> Bool { a.x == b.x && a.y == b.y }
-    func hash(into hasher: inout Hasher) {
+    package static func == (a: Place, b: Place) -> Bool { a.x == b.x && a.y == b.y }
+    package func hash(into hasher: inout Hasher) {
       hasher.combine(x)
       hasher.combine(y)
     }
@@ -79,7 +86,7 @@ struct LabelPlacement {
   ///   - points: of the plot.
   ///   - others: texts and marks that are there.
   ///   - lines: boxes along the plot's lines.
-  init(frame: Box, points: [(x: Double, y: Double)], others: [Box] = [], lines: [Box]) {
+  package init(frame: Box, points: [(x: Double, y: Double)], others: [Box] = [], lines: [Box]) {
     self.frame = frame
     self.lines = lines
     taken = others
@@ -115,7 +122,7 @@ struct LabelPlacement {
   }
 
   /// - Returns: `nil` where there is no room.
-  mutating func place(_ text: String, near point: (x: Double, y: Double)) -> Place? {
+  package mutating func place(_ text: String, near point: (x: Double, y: Double)) -> Place? {
     let width = Double(text.count) * Self.letterWidth
     for distance in [9.0, 20, 30, 42, 56, 72, 90, 110, 134] {
       for direction in Self.directions {

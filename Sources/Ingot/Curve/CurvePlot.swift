@@ -5,23 +5,23 @@ import Verification
 /// Bytes go to the right and divergence up, both in their logarithms. Every number in it is ours and
 /// every text goes through `Markup`.
 struct CurvePlot {
-  private static let width = 960.0
+  static let width = 960.0
   /// Without notes.
-  private static let height = 640.0
-  private static let noteHeight = 18.0
-  private static let frame = LabelPlacement.Box(left: 92, top: 96, right: 936, bottom: 548)
+  static let height = 640.0
+  static let noteHeight = 18.0
+  static let frame = LabelPlacement.Box(left: 92, top: 96, right: 936, bottom: 548)
   /// Below so many times less than the largest figure nothing is drawn: differences are no more
   /// than rounding.
   private static let depth = 1e-6
 
-  private let curve: FitCurve
-  private let x: CurveAxis
-  private let y: CurveAxis
+  let curve: FitCurve
+  let x: CurveAxis
+  let y: CurveAxis
   /// Bytes of the axis' unit.
   private let unit: (byteCount: Double, name: String)
-  private var elements: [String] = []
+  var elements: [String] = []
   /// What the picture cannot show, in lines below it.
-  private var notes: [String] = []
+  var notes: [String] = []
 
   /// - Returns: `nil` where no point has a figure above 0, so that there is nothing to draw.
   init?(_ curve: FitCurve) {
@@ -131,30 +131,14 @@ struct CurvePlot {
   }
 
   /// Where the line of what an archive could have is, and its name begins or ends.
-  private var budgetPlace: (x: Double, name: Double, isLeft: Bool)? {
+  var budgetPlace: (x: Double, name: Double, isLeft: Bool)? {
     guard let limit = curve.budget?.byteLimit, x.holds(Double(limit)) else { return nil }
     let place = x.place(Double(limit))
     let isLeft = place < (Self.frame.left + Self.frame.right) / 2
     return (place, place + (isLeft ? 7 : -7), isLeft)
   }
 
-  /// Names of other things, and marks, that no name of a mix may cover.
-  private var covered: [LabelPlacement.Box] {
-    var boxes = curve.points.compactMap { point -> LabelPlacement.Box? in
-      guard let value = point.measuredDivergence?.value, y.holds(value) else { return nil }
-      let (px, py) = (x.place(Double(point.byteCount)), y.place(value))
-      return LabelPlacement.Box(left: px - 7, top: py - 7, right: px + 7, bottom: py + 7)
-    }
-    if let budgetPlace, let name = curve.budget?.name {
-      boxes.append(
-        LabelPlacement.box(
-          of: Markup.visible(name, limit: 60), x: budgetPlace.name, y: Self.frame.top + 18,
-          endsThere: !budgetPlace.isLeft))
-    }
-    return boxes
-  }
-
-  private var drawnPoints: [FitCurve.Point] {
+  var drawnPoints: [FitCurve.Point] {
     curve.points.filter { y.holds($0.expectedDivergence) && x.holds(Double($0.byteCount)) }
   }
 
@@ -177,70 +161,15 @@ struct CurvePlot {
   /// A bar over the interval, and a ring.
   private mutating func drawMeasured() {
     for point in curve.points {
-      guard let estimate = point.measuredDivergence, y.holds(estimate.value) else { continue }
+      guard let estimate = point.measuredDivergence, let ends = barEnds(of: point) else { continue }
       let px = x.place(Double(point.byteCount))
-      let ends = [estimate.value - estimate.halfWidth, estimate.value + estimate.halfWidth].map {
-        y.place(max(y.range.lowerBound, min(y.range.upperBound, $0)))
-      }
-      line(px, ends[0], px, ends[1], "cv-bar")
-      for end in ends { line(px - 5, end, px + 5, end, "cv-bar") }
+      line(px, ends.bottom, px, ends.top, "cv-bar")
+      for end in [ends.bottom, ends.top] { line(px - 5, end, px + 5, end, "cv-bar") }
       elements.append(
         "<circle class=\"cv-ring\" cx=\"\(short(px))\" cy=\"\(short(y.place(estimate.value)))\" "
           + "r=\"6\"><title>\(Markup.xml("\(byteText(point.byteCount)): measured \(FitCurve.text(estimate))"))"
           + "</title></circle>")
     }
-  }
-
-  private mutating func drawMixes() {
-    let drawn = curve.mixes.filter {
-      y.holds($0.expectedDivergence) && x.holds(Double($0.byteCount))
-    }
-    func place(_ byteCount: UInt64, _ figure: Double) -> (x: Double, y: Double) {
-      (x.place(Double(byteCount)), y.place(figure))
-    }
-    let points = drawnPoints.map { place($0.byteCount, $0.expectedDivergence) }
-    var lines = zip(points, points.dropFirst()).flatMap {
-      LabelPlacement.boxes(from: $0, to: $1)
-    }
-    if let place = budgetPlace?.x {
-      lines.append(
-        LabelPlacement.Box(
-          left: place - 2, top: Self.frame.top, right: place + 2, bottom: Self.frame.bottom))
-    }
-    let mixPlaces = drawn.map { place($0.byteCount, $0.expectedDivergence) }
-    var labels = LabelPlacement(
-      frame: Self.frame, points: points + mixPlaces, others: covered, lines: lines)
-    var unnamed: [String] = []
-    // Right to left: there is room to the right of the largest.
-    for (mix, at) in zip(drawn, mixPlaces).reversed() {
-      let label = labels.place(mix.name, near: at)
-      if let leader = label?.leader { line(at.x, at.y, leader.x, leader.y, "cv-leader") }
-      let title =
-        "\(mix.name): \(byteText(mix.byteCount)), \(fixed(mix.bitsPerWeight, 2)) bits per weight, "
-        + "expected \(FitCurve.figure(mix.expectedDivergence))"
-      elements.append(
-        "<path class=\"cv-mix\" transform=\"translate(\(short(at.x)) \(short(at.y)))\" "
-          + "d=\"M0-5 5 0 0 5-5 0Z\"><title>\(Markup.xml(title))</title></path>")
-      if let label {
-        text(mix.name, label.x, label.y, "cv-name", "start")
-      } else {
-        unnamed.append(mix.name)
-      }
-    }
-    if !unnamed.isEmpty {
-      notes.append("no room for the names of \(Self.list(unnamed.reversed()))")
-    }
-    let missing = curve.mixes.map(\.name).filter { name in !drawn.contains { $0.name == name } }
-    if !missing.isEmpty {
-      notes.append("mixes with figures that cannot be drawn: \(Self.list(missing))")
-    }
-  }
-
-  /// As many names as a line holds.
-  private static func list(_ names: [String]) -> String {
-    let limit = 14
-    let shown = names.prefix(limit).joined(separator: ", ")
-    return names.count <= limit ? shown : "\(shown) and \(names.count - limit) more"
   }
 
   private mutating func drawLegend() {
@@ -278,13 +207,14 @@ struct CurvePlot {
   private mutating func drawNotes() {
     for (index, note) in notes.enumerated() {
       text(
-        note, Self.frame.left, Self.height + Self.noteHeight * Double(index) + 6, "cv-tick", "start")
+        note, Self.frame.left, Self.height + Self.noteHeight * Double(index) + 6, "cv-tick", "start"
+      )
     }
   }
 
   // MARK: Elements
 
-  private mutating func line(
+  mutating func line(
     _ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String
   ) {
     elements.append(
@@ -292,7 +222,7 @@ struct CurvePlot {
         + "y2=\"\(short(y2))\"/>")
   }
 
-  private mutating func text(
+  mutating func text(
     _ text: String, _ x: Double, _ y: Double, _ style: String, _ anchor: String = "middle"
   ) {
     elements.append(
@@ -300,74 +230,5 @@ struct CurvePlot {
         + "\(Markup.xml(text))</text>")
   }
 
-  private func short(_ value: Double) -> String { typed((value * 10).rounded() / 10) }
-
-  // MARK: The picture
-
-  private static let style = """
-    .cv-paper { fill: #ffffff; }
-    .cv-frame { fill: none; stroke: #8a949b; stroke-width: 1; }
-    .cv-grid { stroke: #e4e2dc; stroke-width: 1; }
-    .cv-mark, .cv-leader { stroke: #8a949b; stroke-width: 0.8; }
-    .cv-line { fill: none; stroke: #2f6690; stroke-width: 2; }
-    .cv-dot { fill: #2f6690; }
-    .cv-bar, .cv-ring { fill: none; stroke: #17683f; stroke-width: 1.6; }
-    .cv-mix { fill: #b5542b; }
-    .cv-budget { stroke: #1b2227; stroke-width: 1.4; stroke-dasharray: 6 4; }
-    .cv-title, .cv-axis, .cv-tick, .cv-name { font-family: system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; fill: #1b2227; }
-    .cv-title { font-size: 19px; font-weight: 600; }
-    .cv-axis { font-size: 14px; }
-    .cv-tick { font-size: 12px; fill: #566069; }
-    .cv-name { font-size: 12px; }
-    @media (prefers-color-scheme: dark) {
-      .cv-paper { fill: #1a2126; }
-      .cv-grid { stroke: #303a41; }
-      .cv-line { stroke: #86b8dc; }
-      .cv-dot { fill: #86b8dc; }
-      .cv-bar, .cv-ring { stroke: #74cf9f; }
-      .cv-mix { fill: #f0a27e; }
-      .cv-budget { stroke: #e5e9eb; }
-      .cv-title, .cv-axis, .cv-name { fill: #e5e9eb; }
-      .cv-tick { fill: #9eabb4; }
-    }
-    """
-
-  var svg: String {
-    let drawn = drawnPoints
-    let label =
-      "\(curve.figureTitle) of \(curve.model) by size: \(drawn.count) sizes from "
-      + "\(byteText(drawn.first?.byteCount ?? 0)) to \(byteText(drawn.last?.byteCount ?? 0)), "
-      + "and \(curve.mixes.count) stock mixes"
-    let height = Self.height + Self.noteHeight * Double(notes.count)
-    return Self.picture(label: label, height: height, elements)
-  }
-
-  /// Instead of a picture where no size has a figure above 0.
-  static func sentence(of curve: FitCurve) -> String {
-    let title = "What a size costs: \(Markup.visible(curve.model, limit: 60))"
-    let sentence =
-      "Nothing is drawn: none of \(curve.points.count) sizes and \(curve.mixes.count) stock mixes "
-      + "loses anything."
-    return picture(
-      label: sentence, height: 110,
-      [("cv-title", 30.0, title), ("cv-axis", 70, sentence)].map { style, y, text in
-        "<text class=\"\(style)\" x=\"\(typed(frame.left))\" y=\"\(typed(y))\">"
-          + "\(Markup.xml(text))</text>"
-      })
-  }
-
-  private static func picture(label: String, height: Double, _ elements: [String]) -> String {
-    let (width, height) = (typed(width), typed(height))
-    return """
-      <svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="\(Markup.xml(label))" \
-      viewBox="0 0 \(width) \(height)" width="\(width)" height="\(height)" \
-      style="max-width: none">
-      <style>
-      \(style)
-      </style>
-      <rect class="cv-paper" width="\(width)" height="\(height)"/>
-      \(elements.joined(separator: "\n"))
-      </svg>
-      """
-  }
+  func short(_ value: Double) -> String { typed((value * 10).rounded() / 10) }
 }

@@ -126,7 +126,7 @@ func splitExpertsStackAgain(_ model: String, _ type: String) throws {
 @Test func sizesThatCannotBeAreRefused() {
   let llama3 = Fixtures.path("models/llama3")
   let small = ingot(["plan", llama3, "--target-size", "1M"])
-  #expect(small.status == 65 && small.error.contains("smallest weights have"), "\(small)")
+  #expect(small.status == 65 && small.error.contains("smallest file has"), "\(small)")
   let usage = [
     ["plan", llama3], ["plan", llama3, "--target-bpw", "0"],
     ["plan", llama3, "--target-bpw", "4", "--target-size", "3M"],
