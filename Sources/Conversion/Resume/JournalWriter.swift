@@ -55,7 +55,7 @@ package final class JournalWriter: Sendable {
       let end = min(bytes.count, start + JournalRecord.rangeByteLimit)
       JournalRecord(
         output: UInt32(output), range: offset + UInt64(start)..<offset + UInt64(end),
-        hash: XXH3.hash64(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+        hash: RangeHash.hash64(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
       ).append(to: &records, seed: seed)
       start = end
     }

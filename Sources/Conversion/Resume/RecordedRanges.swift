@@ -132,7 +132,7 @@ package struct RecordedRanges {
     let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<record.range.count])
     // What cannot be read is done again, as what is not there.
     if let read = outputs[output], let got = try? read(record.range.lowerBound, target),
-      got == target.count, XXH3.hash64(UnsafeRawBufferPointer(target)) == record.hash
+      got == target.count, RangeHash.hash64(UnsafeRawBufferPointer(target)) == record.hash
     {
       let known = covered[output].byteCount(in: record.range)
       covered[output].insert(record.range)
