@@ -174,7 +174,6 @@ public final class OutputFile: Sendable {
     return first.st_dev == second.st_dev && first.st_ino == second.st_ino
   }
 
-  /// Of a file, or of the packed file that a path leads into.
   /// Whether a file was last written after all of `others` were written or put where they are.
   ///
   /// Copied and unpacked files keep the dates of their originals; when a file came to its place, its
@@ -195,6 +194,7 @@ public final class OutputFile: Sendable {
     }
   }
 
+  /// Of a file, or of the packed file that a path leads into.
   private static func status(_ path: String) -> stat? {
     var result = stat()
     var prefix = FilePath(path)

@@ -58,7 +58,8 @@ public struct Finisher: Sendable {
       throw FormatError(
         file: partial, field: "journal",
         reason: .missing("the journal, without which nothing tells what of it was written"),
-        advice: "'ingot finish --discard \(printable(output))' removes it, so that it can begin anew")
+        advice:
+          "'ingot finish --discard \(printable(output))' removes it, so that it can begin anew")
     }
     guard let archive = finishedArchive else {
       throw FormatError(

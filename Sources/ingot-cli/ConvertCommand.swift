@@ -151,7 +151,8 @@ struct ConvertCommand: ParsableCommand {
     }
     if part != nil, manifest != nil {
       throw UsageError(
-        "--manifest describes a whole archive: give it to 'ingot finish', which completes the parts")
+        "--manifest describes a whole archive: give it to 'ingot finish', which completes the parts"
+      )
     }
     if part != nil, let output, let mmproj, !OutputFile.isSameFolder(output, mmproj) {
       throw UsageError("with --part, --mmproj goes to the folder of -o")

@@ -16,7 +16,7 @@ private func groups(
   for used in stride(from: base + 1, through: base + (4 << 20), by: 99_999) {
     #expect(try groups(used) == groups(base + 1), "\(used)")
   }
-  #expect(try groups(base + (20 << 20)).chunksPerGroup < groups(base).chunksPerGroup)
+  #expect(try groups(base + (40 << 20)).chunksPerGroup < groups(base).chunksPerGroup)
 }
 
 /// A run that goes on has the groups of the run before, though it holds that one's sums, too.

@@ -156,7 +156,9 @@ private func ingot(_ arguments: String...) -> CommandResult {
     "convert", input.path, "-o", folder.file("a.gguf"), "--mmproj", folder.file("t.gguf"), "--type",
     "Q8_0", "--manifest", folder.file("m.json"), "--progress", "none")
   #expect(made.error.contains("'ingot manifest \(folder.file("t.gguf"))'"), "\(made.error)")
-  #expect(ingot("manifest", folder.file("a.gguf")).output.utf8.elementsEqual(try bytes(folder.file("m.json"))))
+  #expect(
+    ingot("manifest", folder.file("a.gguf")).output.utf8.elementsEqual(
+      try bytes(folder.file("m.json"))))
   ingot("manifest", folder.file("t.gguf"), "-o", folder.file("t.json"))
   ingot(
     "convert", input.path, "--mmproj", folder.file("t.gguf"), "--manifest",

@@ -11,7 +11,9 @@ extension JournalHead {
   /// - Throws: `FormatError`: `truncated` or `malformed` where it was not written to its end.
   package static func read(_ file: LockedFile) throws -> (head: JournalHead, recordsOffset: UInt64)
   {
-    try read(path: file.path, byteCount: file.byteCount) { try file.read(at: $0, into: $1) }
+    try read(path: file.path, byteCount: try file.byteCount) {
+      try file.read(at: $0, into: $1)
+    }
   }
 
   /// Reads the head of a journal that another process may be writing.
@@ -50,7 +52,8 @@ extension JournalHead {
     guard count <= byteLimit, UInt64(prefixByteCount + count) <= byteCount else {
       throw fail(
         "byteCount",
-        .truncated(needed: UInt64(count), available: byteCount - UInt64(prefixByteCount)))
+        .truncated(
+          needed: UInt64(count), available: byteCount - min(byteCount, UInt64(prefixByteCount))))
     }
     let text = try bytes(at: prefixByteCount, count: count)
     guard text.count == count, XXH3.hash64(text) == prefix.littleEndian(at: 16) else {
@@ -63,7 +66,7 @@ extension JournalHead {
   }
 }
 
-/// Reads the JSON of a head member by member, so that none that is made up costs more than its bytes.
+/// Reads the JSON of a head member by member, so that no made-up one costs much more than its bytes.
 private struct JournalHeadReader {
   private var json: JSONReader
 

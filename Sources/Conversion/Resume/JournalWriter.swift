@@ -35,7 +35,7 @@ package final class JournalWriter: Sendable {
     self.file = file
     seed = head.seed
     let step = UInt64(JournalRecord.byteCount)
-    let records = file.byteCount > recordsOffset ? (file.byteCount - recordsOffset) / step : 0
+    let records = (max(try file.byteCount, recordsOffset) - recordsOffset) / step
     let end = recordsOffset + records * step
     state = Guarded(State(end: end, hasRecords: records > 0))
     try file.setByteCount(end)

@@ -27,7 +27,7 @@ struct OpenedJournal {
       preconditionFailure("created, and not there")
     }
     self.file = file
-    guard file.byteCount > 0 else {
+    guard try file.byteCount > 0 else {
       recordsOffset = nil
       return
     }

@@ -17,7 +17,7 @@ package enum RangeHash {
   private static let pageByteCount = Int(INGOT_PAGE_BYTES)
   private static let sumByteCount = Int(INGOT_PAGE_SUM_BYTES)
 
-  /// - Parameter bytes: at most `JournalRecord.rangeByteLimit`, which keeps the sums few.
+  /// Of at most `JournalRecord.rangeByteLimit` bytes, which keeps the sums few.
   package static func hash64(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
     let wholeCount = bytes.count / pageByteCount
     let rest = bytes.count % pageByteCount

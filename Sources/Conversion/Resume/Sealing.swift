@@ -47,7 +47,7 @@ package struct Sealing: Sendable {
           file: journalPath, field: "journal.part", reason: .inconsistent("was renamed"))
       }
       journals.append(
-        RecordedRanges.Source(file: file, head: head, recordsOffset: recordsOffset))
+        try RecordedRanges.Source(file: file, head: head, recordsOffset: recordsOffset))
     }
     guard let first = journals.first?.head else {
       throw UnfinishedParts(output: base, partCount: 1, parts: [], existing: nil)
@@ -148,7 +148,8 @@ package struct Sealing: Sendable {
       }
     }
     for (file, output) in zip(files, first.outputs) {
-      if let file, file.byteCount > output.byteCount { try file.setByteCount(output.byteCount) }
+      guard let file, try file.byteCount > output.byteCount else { continue }
+      try file.setByteCount(output.byteCount)
     }
     try PartialOutputs.name(files, paths)
     for journal in journals { journal.file.remove() }

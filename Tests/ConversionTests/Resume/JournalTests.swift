@@ -177,8 +177,10 @@ private func journal() throws -> [UInt8] {
   let files =
     texts.map { file($0) }
     + [
-      file(good, version: 1), file(good, version: 3), file(good, count: 1 << 30), file(good, count: good.utf8.count + 1),
-      file(good, count: 0), file(good, count: JournalHead.byteLimit + 1), Array("GGUF".utf8) + [UInt8](repeating: 0, count: 64),
+      file(good, version: 1), file(good, version: 3), file(good, count: 1 << 30),
+      file(good, count: good.utf8.count + 1),
+      file(good, count: 0), file(good, count: JournalHead.byteLimit + 1),
+      Array("GGUF".utf8) + [UInt8](repeating: 0, count: 64),
     ]
   let folder = TemporaryFolder()
   for (index, bytes) in files.enumerated() {

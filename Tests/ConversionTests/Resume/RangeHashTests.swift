@@ -15,7 +15,8 @@ private func plainHash(_ bytes: [UInt8]) -> UInt64 {
     }
     sums += row
   }
-  return XXH3.hash64(sums.flatMap { sum in (0..<8).map { UInt8(truncatingIfNeeded: sum >> ($0 * 8)) } })
+  return XXH3.hash64(
+    sums.flatMap { sum in (0..<8).map { UInt8(truncatingIfNeeded: sum >> ($0 * 8)) } })
 }
 
 private func hash(_ bytes: [UInt8]) -> UInt64 { bytes.withUnsafeBytes { RangeHash.hash64($0) } }
@@ -25,7 +26,9 @@ private func hash(_ bytes: [UInt8]) -> UInt64 { bytes.withUnsafeBytes { RangeHas
   for count in [0, 1, 7, 63, 64, 4095, 4096, 4097, 8192, 12_345, 139_264, 1 << 20] {
     let bytes = (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
     #expect(hash(bytes) == plainHash(bytes), "\(count)")
-    #expect(hash([UInt8](repeating: 255, count: count)) == plainHash([UInt8](repeating: 255, count: count)))
+    #expect(
+      hash([UInt8](repeating: 255, count: count))
+        == plainHash([UInt8](repeating: 255, count: count)))
   }
 }
 
@@ -53,5 +56,7 @@ private func hash(_ bytes: [UInt8]) -> UInt64 { bytes.withUnsafeBytes { RangeHas
   #expect(hash(Array(bytes[4096..<8192] + bytes[..<4096] + bytes[8192...])) != sound)
   // Unaligned, as buffers may be.
   let shifted = [0] + bytes
-  #expect(shifted.withUnsafeBytes { RangeHash.hash64(UnsafeRawBufferPointer(rebasing: $0[1...])) } == sound)
+  #expect(
+    shifted.withUnsafeBytes { RangeHash.hash64(UnsafeRawBufferPointer(rebasing: $0[1...])) }
+      == sound)
 }

@@ -139,7 +139,10 @@ fileprivate func resumedConversionsHaveTheSameBytes(_ work: Work) throws {
     ("a cut head", .none, { truncate($0.file(journal), 300) }),
     ("a damaged head", .none, { flip($0.file(journal), at: 100) }),
     ("a damaged record", .some, { flip($0.file(journal), at: recordsEnd($0.file(journal)) - 5) }),
-    ("a torn record", .some, { truncate($0.file(journal), off_t(recordsEnd($0.file(journal)) - 5)) }),
+    (
+      "a torn record", .some,
+      { truncate($0.file(journal), off_t(recordsEnd($0.file(journal)) - 5)) }
+    ),
     ("another file's journal", .none, { $0.write(journal, "no journal") }),
   ]
   for (name, use, damage) in damages {
