@@ -99,7 +99,8 @@ let package = Package(
       dependencies: [
         "Checkpoints", "Architectures", "Tokenizers", "Quantizers", "GGUF", "Formats",
       ]),
-    .target(name: "Conversion", dependencies: ["Planning", "StrictJSON", "Threads"]),
+    .target(
+      name: "Conversion", dependencies: ["Planning", "StrictJSON", "Threads", "CKernels"]),
     // Writes packed files, and restores what is in them; ByteIO reads them wherever it opens a file.
     .target(
       name: "Packing",

@@ -129,9 +129,17 @@ package final class LockedFile: Sendable {
     return true
   }
 
+  /// The length that the file has now.
   package var byteCount: UInt64 {
-    var status = stat()
-    return fstat(file.descriptor.rawValue, &status) == 0 ? UInt64(max(0, status.st_size)) : 0
+    get throws(OutputError) {
+      var status = stat()
+      guard fstat(file.descriptor.rawValue, &status) == 0 else {
+        throw OutputError(
+          path: file.path, step: .write,
+          reason: "cannot tell its length: \(Errno(rawValue: errno))")
+      }
+      return UInt64(max(0, status.st_size))
+    }
   }
 
   /// Fills `buffer` from `offset` as far as the file goes.

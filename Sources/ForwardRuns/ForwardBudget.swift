@@ -26,6 +26,9 @@ package struct ForwardBudget: Hashable, Sendable {
 
   /// Bytes that the allocator and the libraries take besides, once and per thread.
   static let slack: UInt64 = 24 << 20
+  /// What is taken is rounded up to a multiple of this: how many pages of a program are resident
+  /// differs from run to run, and with the groups differ the last digits of their sums.
+  static let step: UInt64 = 4 << 20
   static let slackPerThread = UInt64(MatrixLibrary.workspaceByteCountPerThread) + (1 << 20)
 
   /// Makes groups as large as fit.
@@ -35,14 +38,17 @@ package struct ForwardBudget: Hashable, Sendable {
   ///   - limit: most resident bytes.
   ///   - used: bytes that are taken whatever the groups are.
   ///   - threadCount: workers.
-  ///   - earlierGroup: chunks of a group in the run that this one goes on from; kept if it fits.
+  ///   - earlierGroup: chunks of a group in the run that this one goes on from; kept unless that
+  ///     one had far more memory.
   ///   - bytes: what a group of so many chunks takes; grows with it.
   /// - Throws: `TooSmall` when not even one chunk fits.
   package init(
     chunkCount: Int, limit: UInt64, used: UInt64, threadCount: Int, earlierGroup: Int? = nil,
     bytes: (Int) -> Int
   ) throws(TooSmall) {
-    let fixed = used + Self.slack + UInt64(threadCount) * Self.slackPerThread
+    let fixed =
+      (used + Self.step - 1) / Self.step * Self.step + Self.slack
+      + UInt64(threadCount) * Self.slackPerThread
     let needed = fixed + UInt64(bytes(1))
     guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }
     var low = 1
@@ -51,9 +57,11 @@ package struct ForwardBudget: Hashable, Sendable {
       let middle = (low + high + 1) / 2
       if fixed + UInt64(bytes(middle)) <= limit { low = middle } else { high = middle - 1 }
     }
-    if let earlierGroup, (1...low).contains(earlierGroup) {
-      groupCount = (chunkCount + earlierGroup - 1) / earlierGroup
-      chunksPerGroup = earlierGroup
+    // What the earlier run fitted is kept, though by now some pages more may be taken: of the slack.
+    let earlier = min(earlierGroup ?? 0, chunkCount)
+    if earlier > 0, fixed + UInt64(bytes(earlier)) <= limit + Self.slack / 2 {
+      groupCount = (chunkCount + earlier - 1) / earlier
+      chunksPerGroup = earlier
     } else {
       // Groups of equal size: the last one reads the models like the others.
       groupCount = (chunkCount + low - 1) / low

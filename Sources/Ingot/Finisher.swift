@@ -12,31 +12,30 @@ public struct Finisher: Sendable {
   /// As `convert` got it.
   public let output: String
   public var threadCount = Converter.defaultThreadCount
+  /// Where to write a manifest of the finished archive.
+  public var manifest: String?
 
   public init(output: String) { self.output = output }
 
-  /// Checks everything, and gives the outputs their names.
+  /// Checks everything, gives the outputs their names, and writes the manifest.
   ///
   /// - Throws: `UnfinishedParts` when something is missing or damaged, `FormatError` when there is
-  ///   nothing to finish or parts do not belong together, `OutputError`, `ConversionCancelled`.
+  ///   nothing to finish or parts do not belong together, `UsageError` when the manifest would
+  ///   replace an output, `OutputError`, `FinishInterrupted`, `ManifestInterrupted`.
   public func run(
     cancellation: CancellationFlag = CancellationFlag(),
     progress: (@Sendable (ConversionProgress) -> Void)? = nil
   ) throws -> FinishSummary {
     let start = ContinuousClock.now
-    guard let sealing = try Sealing(output) else {
-      // Run again after it had done everything, it has nothing to do.
-      if let byteCount = finishedByteCount {
-        return FinishSummary(outputs: [output], byteCount: byteCount, wasComplete: true)
-      }
-      throw FormatError(
-        file: output, field: "file", reason: .missing("an unfinished conversion to this output"),
-        advice: "'ingot convert … --part K/N' writes its parts")
-    }
+    guard let sealing = try Sealing(output) else { return try finished(cancellation) }
+    let archive = sealing.paths.first ?? output
+    let manifest = try manifestOutput(of: archive, besides: sealing.paths)
+    let outputs: [String]
+    let byteCount: UInt64
     do {
       let checked = Atomic(0)
       let total = sealing.byteCount
-      let (outputs, byteCount) = try sealing.run(
+      (outputs, byteCount) = try sealing.run(
         threadCount: threadCount, cancellation: cancellation
       ) { byteCount in
         let sum = checked.wrappingAdd(byteCount, ordering: .relaxed).newValue
@@ -44,12 +43,44 @@ public struct Finisher: Sendable {
           ConversionProgress(
             finishedByteCount: UInt64(sum), totalByteCount: total, isChecking: true))
       }
-      return FinishSummary(
-        outputs: outputs, byteCount: byteCount, wasComplete: false,
-        elapsed: ContinuousClock.now - start)
     } catch is ConversionCancelled {
       throw FinishInterrupted()
     }
+    try manifest?.write(threadCount: threadCount, cancellation: cancellation)
+    return FinishSummary(
+      outputs: outputs, byteCount: byteCount, wasComplete: false,
+      elapsed: ContinuousClock.now - start)
+  }
+
+  /// Run again after it had done everything, it has nothing to do but the manifest.
+  private func finished(_ cancellation: CancellationFlag) throws -> FinishSummary {
+    if let partial = Sealing.bases(of: output).flatMap({ PartialNames.partials(of: $0) }).first {
+      throw FormatError(
+        file: partial, field: "journal",
+        reason: .missing("the journal, without which nothing tells what of it was written"),
+        advice:
+          "'ingot finish --discard \(printable(output))' removes it, so that it can begin anew")
+    }
+    guard let archive = finishedArchive else {
+      throw FormatError(
+        file: output, field: "file", reason: .missing("an unfinished conversion to this output"),
+        advice: "'ingot convert … --part K/N' writes its parts")
+    }
+    let manifest = try manifestOutput(of: archive.files[0], besides: archive.files)
+    try manifest?.write(threadCount: threadCount, cancellation: cancellation)
+    return FinishSummary(
+      outputs: archive.files, byteCount: archive.fileByteCounts.reduce(0, +), wasComplete: true)
+  }
+
+  /// Begins the manifest before the work, so that a folder that takes none is found.
+  private func manifestOutput(of archive: String, besides outputs: [String]) throws
+    -> ManifestOutput?
+  {
+    guard let path = manifest else { return nil }
+    guard !outputs.contains(where: { OutputFile.isSamePlace(path, $0) }) else {
+      throw UsageError("--manifest \(printable(path)) is also an output")
+    }
+    return try ManifestOutput(of: archive, at: path)
   }
 
   /// Removes what is unfinished instead.
@@ -58,10 +89,10 @@ public struct Finisher: Sendable {
   /// - Throws: `OutputError` when it is still being written.
   public func discard() throws -> Bool { try Sealing.discard(output) > 0 }
 
-  /// Bytes of a complete archive that has this name, as one file or as a split.
-  private var finishedByteCount: UInt64? {
+  /// A complete archive that has this name, as one file or as a split.
+  private var finishedArchive: GGUFFile? {
     for path in Sealing.bases(of: output) + splitPaths {
-      if let file = try? GGUFFile(path) { return file.fileByteCounts.reduce(0, +) }
+      if let file = try? GGUFFile(path) { return file }
     }
     return nil
   }
@@ -90,7 +121,8 @@ public struct FinishSummary: Sendable {
 
   public var text: String {
     let first = printable(outputs.first ?? "")
-    if wasComplete { return "\(first) is complete: nothing to finish" }
+    // Whoever wrote it: an older conversion's looks the same.
+    if wasComplete { return "\(first) is there, and nothing of it unfinished: nothing to finish" }
     let others = outputs.count > 1 ? " and \(outputs.count - 1) more files" : ""
     return "\(first)\(others): complete, \(byteCount) bytes, checked in "
       + "\(fixed(elapsed / .seconds(1), 2)) s"
@@ -124,6 +156,10 @@ extension UnfinishedParts {
   public var lines: [String] {
     let name = printable(output)
     if parts.isEmpty { return ["\(name): its parts do not cover it: discard them and begin anew"] }
+    let there = existing.map {
+      " (\(printable($0)) itself is there; if it is what you want, "
+        + "'ingot finish --discard \(name)' removes only what is unfinished)"
+    }
     return parts.map { part in
       let what =
         switch part.state {
@@ -135,7 +171,7 @@ extension UnfinishedParts {
         }
       let place = partCount > 1 ? "part \(part.number) of \(partCount) of \(name)" : name
       let command = part.command.map(shellWord).joined(separator: " ")
-      return "\(place) \(what)" + (command.isEmpty ? "" : "; run: \(command)")
+      return "\(place) \(what)" + (there ?? "") + (command.isEmpty ? "" : "; run: \(command)")
     }
   }
 

@@ -5,8 +5,6 @@ import Verification
 ///
 /// Source: formats/manifest.md
 public struct Manifest: Sendable {
-  private let manifest: ArchiveManifest
-
   /// Reads the whole archive, or all parts of a split one.
   ///
   /// - Throws: `FormatError` when it cannot be read, `ManifestInterrupted`.
@@ -19,13 +17,23 @@ public struct Manifest: Sendable {
       cancellation.isCancelled
     }
     guard let manifest else { throw ManifestInterrupted(archive: path) }
-    self.manifest = manifest
+    let bytes = manifest.bytes
+    // Nothing is written that could not be read again.
+    guard UInt64(bytes.count) <= ArchiveManifest.byteLimit else {
+      throw FormatError(
+        file: path, field: "manifest",
+        reason: .outOfRange(
+          found: "\(manifest.tensors.count) tensors, whose manifest takes \(bytes.count) bytes",
+          allowed: "at most \(ArchiveManifest.byteLimit) bytes"))
+    }
+    self.bytes = bytes
   }
 
-  /// Stable JSON.
-  public var json: String { manifest.json }
+  /// Stable JSON, with a line feed at its end.
+  let bytes: [UInt8]
 
-  var bytes: [UInt8] { manifest.bytes }
+  /// Stable JSON.
+  public var json: String { String(decoding: bytes.dropLast(), as: UTF8.self) }
 }
 
 /// Hashing was stopped by a signal; no manifest was written.
@@ -38,6 +46,7 @@ public struct ManifestInterrupted: Error, Sendable, CustomStringConvertible {
 
 /// A manifest that will be written, under a hidden name until it is whole.
 public struct ManifestOutput: Sendable {
+  /// The archive, or its first part.
   private let archive: String
   private let file: OutputFile
 

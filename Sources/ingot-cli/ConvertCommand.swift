@@ -151,7 +151,8 @@ struct ConvertCommand: ParsableCommand {
     }
     if part != nil, manifest != nil {
       throw UsageError(
-        "--manifest describes a whole archive: 'ingot manifest' writes it after 'ingot finish'")
+        "--manifest describes a whole archive: give it to 'ingot finish', which completes the parts"
+      )
     }
     if part != nil, let output, let mmproj, !OutputFile.isSameFolder(output, mmproj) {
       throw UsageError("with --part, --mmproj goes to the folder of -o")
@@ -186,6 +187,11 @@ struct ConvertCommand: ParsableCommand {
         (converter.share?.number ?? 1) == 1
         ? try modelfile.map { try converter.prepareModelfile(at: $0) } : nil
       let manifest = try manifest.map { try converter.prepareManifest(at: $0) }
+      if manifest != nil, let output, let mmproj {
+        Terminal.note(
+          "the manifest describes \(printable(output)); 'ingot manifest \(printable(mmproj))' "
+            + "describes the vision tower")
+      }
       let summary = try convert(converter)
       try modelfile?.commit()
       try manifest?.write(threadCount: threads, cancellation: interruption)

@@ -12,6 +12,7 @@ struct FinishCommand: ParsableCommand {
 
       EXAMPLES
         ingot finish llama.gguf
+        ingot finish llama.gguf --manifest llama.manifest.json
         ingot finish llama.gguf --discard
       """)
 
@@ -20,6 +21,12 @@ struct FinishCommand: ParsableCommand {
 
   @Flag(help: "Remove what an unfinished conversion left, instead of completing it.")
   var discard = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Also write a manifest: hashes of the archive's files and tensors, read back from disk.",
+      valueName: "file"), completion: .file())
+  var manifest: String?
 
   @Option(help: ArgumentHelp("Threads.", valueName: "count"))
   var threads = Converter.defaultThreadCount
@@ -35,6 +42,7 @@ struct FinishCommand: ParsableCommand {
       try checkThreadCount(threads)
       catchSignals()
       var finisher = Finisher(output: output)
+      if discard, manifest != nil { throw UsageError("--discard leaves nothing for --manifest") }
       if discard {
         let name = printable(output)
         Terminal.note(
@@ -43,6 +51,7 @@ struct FinishCommand: ParsableCommand {
         return
       }
       finisher.threadCount = threads
+      finisher.manifest = manifest
       do {
         let summary = try check(finisher)
         try Terminal.print(json ? summary.json : summary.text)

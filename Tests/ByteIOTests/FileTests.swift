@@ -104,3 +104,24 @@ import Testing
   #expect(printable("a\nb\u{1b}[31m") == "a\\u{a}b\\u{1b}[31m")
   #expect(printable(String(repeating: "x", count: 1000)).count == 401)
 }
+
+/// The folder of a run that is not over stays, whatever machine it runs on: its lock tells.
+@Test func foldersOfOtherRunsAreLeftAlone() throws {
+  let folder = TemporaryFolder()
+  let others = ".out.ingot-999999-abc.partial"
+  folder.makeFolder(others)
+  folder.write(others + "/file", "what it has written")
+  let held = open(folder.file(others), O_RDONLY)
+  #expect(flock(held, LOCK_SH | LOCK_NB) == 0)
+  do {
+    let output = try OutputFolder(folder.file("out"))
+    #expect(folder.list(others) == ["file"])
+    // This one's own is seen by the next run in the same way.
+    let second = try OutputFolder(folder.file("out"))
+    #expect(DirectoryListing.isFolder(output.temporaryPath))
+    withExtendedLifetime((output, second)) {}
+  }
+  close(held)
+  _ = try OutputFolder(folder.file("out"))
+  #expect(folder.list().isEmpty, "\(folder.list())")
+}

@@ -125,6 +125,47 @@ private func ingot(_ arguments: String...) -> CommandResult {
     status: 73, says: ["no folder"], leaving: folder.list().filter { $0.contains("b.gguf") }, "")
 }
 
+/// However long the origin that a manifest claims is, it is refused before it costs much.
+@Test func longManifestsCostTheirBytes() throws {
+  let folder = TemporaryFolder()
+  let archive = folder.file("a.gguf")
+  ingot("convert", llama3, "-o", archive, "--type", "Q8_0", "--progress", "none")
+  let long = String(repeating: "1,", count: 20 << 20) + "1"
+  for (text, says) in [
+    ("{\"provenance\": {\"ingot.source.byte_counts\": [\(long)]}}", "byte_counts"),
+    ("{\"provenance\": {\"more\": [\(long)]}}", "more"),
+    ("{\"more\": [\(long)]}", "more"),
+  ] {
+    let path = folder.write("m.json", text)
+    let result = Command.run([
+      "/bin/sh", "-c", "ulimit -v 393216; exec \"$0\" \"$@\"", Command.ingot, "check", archive,
+      "--threads", "1", "--manifest", path,
+    ])
+    #expect(result.status == 65 && result.error.contains(says), "\(result)")
+  }
+  folder.write("m.json", long + long)
+  let result = Command.ingot("check", archive, "--manifest", folder.file("m.json"))
+  #expect(result.status == 65 && result.error.contains("67108864"), "\(result.error)")
+}
+
+/// Beside a vision tower, the manifest is the model's, and how to get the tower's is said.
+@Test func manifestOfAModelWithATower() throws {
+  let folder = TemporaryFolder()
+  let input = try RandomCheckpoint("llama4-16-experts")
+  let made = ingot(
+    "convert", input.path, "-o", folder.file("a.gguf"), "--mmproj", folder.file("t.gguf"), "--type",
+    "Q8_0", "--manifest", folder.file("m.json"), "--progress", "none")
+  #expect(made.error.contains("'ingot manifest \(folder.file("t.gguf"))'"), "\(made.error)")
+  #expect(
+    ingot("manifest", folder.file("a.gguf")).output.utf8.elementsEqual(
+      try bytes(folder.file("m.json"))))
+  ingot("manifest", folder.file("t.gguf"), "-o", folder.file("t.json"))
+  ingot(
+    "convert", input.path, "--mmproj", folder.file("t.gguf"), "--manifest",
+    folder.file("alone.json"), "--progress", "none")
+  #expect(try bytes(folder.file("alone.json")) == bytes(folder.file("t.json")))
+}
+
 // MARK: Provenance
 
 /// The provenance keys of an archive, in order.

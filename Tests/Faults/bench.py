@@ -52,11 +52,15 @@ def wrongly_left(names, command, status):
     outputs = "|".join(re.escape(output) for output in command.outputs)
     allowed = [re.escape(name) for name in command.kept]
     if status == -signal.SIGKILL:
-        allowed.append(rf"\.({outputs})\.ingot-[0-9a-z]+\.partial")
+        allowed.append(rf"\.({outputs})\.ingot-[0-9a-z-]+\.partial")
     if command.base and command.resumes and status in (-signal.SIGKILL, 130, 74):
         journal = f".{command.base}.ingot.journal"
         if journal in names or status == -signal.SIGKILL:
             allowed += [rf"\.({outputs})\.ingot\.partial", re.escape(journal)]
+    if command.after:
+        allowed += [re.escape(name) for name in command.unfinished]
+        if status in (-signal.SIGKILL, 130, 74):
+            allowed += [re.escape(name) for name in command.parts]
     return [name for name in names if not any(re.fullmatch(rule, name) for rule in allowed)]
 
 
@@ -66,7 +70,7 @@ class Command:
     resumes = False
 
     def __init__(self, name, words, inputs, outputs=(), kept=(), varies=(), hidden=(), good=0,
-                 base=None):
+                 base=None, unfinished=None, untouched=(), after=(), others=(), parts=()):
         self.name = name
         self.words = words
         # Name in the folder → path of the original.
@@ -81,6 +85,16 @@ class Command:
         self.good = good
         # What `-o` says of a conversion, which may be gone on from.
         self.base = base
+        # Of a conversion in parts: name → path of what lies unfinished beside the outputs before.
+        self.unfinished = dict(unfinished or {})
+        # What may be there before, and is no output of this command.
+        self.untouched = list(untouched)
+        # Command lines that complete what this one began or was stopped at, whatever happened to it.
+        self.after = list(after)
+        # Unfinished files that it writes itself.
+        self.parts = list(parts)
+        # Exit statuses that failing calls may have besides.
+        self.others = set(others)
 
 
 class Result:
@@ -97,8 +111,9 @@ class Bench:
     def __init__(self, command, shim, folder=FOLDER):
         self.command = command
         self.command.resumes = command.base is not None and resumes()
-        # Words behind the command's own.
+        # Words behind the command's own, and instead of them.
         self.more = []
+        self.instead = None
         self.shim = shim
         self.root = tempfile.mkdtemp(prefix="ingot-faults-", dir=folder)
         self.inputs = os.path.join(self.root, "in")
@@ -114,6 +129,12 @@ class Bench:
         self.order = result.report
         self.good_output = result.output
         self.good = {name: self.read(name) for name in os.listdir(self.out)}
+        self.final = {}
+        if command.after:
+            wrong = self.complete()
+            if wrong:
+                raise RuntimeError(f"{command.name} cannot be completed: {wrong}")
+            self.final = {name: self.read(name) for name in os.listdir(self.out)}
         missing = [name for name in command.outputs if self.good.get(name) in (None, OLD)]
         if missing:
             raise RuntimeError(f"{command.name} did not write {missing}")
@@ -122,7 +143,13 @@ class Bench:
         shutil.rmtree(self.root)
 
     def read(self, name):
-        with open(os.path.join(self.out, name), "rb") as file:
+        path = os.path.join(self.out, name)
+        if os.path.isdir(path):
+            contents = b""
+            for inner in sorted(os.listdir(path)):
+                contents += inner.encode() + b"\0" + self.read(os.path.join(name, inner))
+            return contents
+        with open(path, "rb") as file:
             return file.read()
 
     def reset_inputs(self):
@@ -136,13 +163,15 @@ class Bench:
     def reset_outputs(self):
         shutil.rmtree(self.out, ignore_errors=True)
         os.mkdir(self.out)
-        for name in self.command.outputs:
+        for name in self.command.outputs + self.command.untouched:
             if name not in self.command.hidden:
                 with open(os.path.join(self.out, name), "wb") as file:
                     file.write(OLD)
+        for name, original in self.command.unfinished.items():
+            shutil.copyfile(original, os.path.join(self.out, name))
 
     def words(self):
-        words = self.command.words + self.more
+        words = (self.instead or self.command.words) + self.more
         return [INGOT] + [
             word.replace("IN/", self.inputs + "/").replace("OUT/", self.out + "/")
             for word in words]
@@ -158,6 +187,22 @@ class Bench:
         result = self.run()
         self.more = []
         return [f"--resume: {text}" for text in self.judge(result, {self.command.good})]
+
+    def complete(self):
+        """What is wrong after the commands that complete this one's work: the same files, always."""
+        wrong = []
+        for words in self.command.after:
+            self.instead = words
+            result = self.run()
+            self.instead = None
+            if result.status != 0:
+                wrong.append(f"then {words[0]}: {result.status} {result.error}")
+        found = {name: self.read(name) for name in os.listdir(self.out)}
+        if self.final and found != self.final:
+            names = [name for name in sorted(set(found) | set(self.final))
+                     if found.get(name) != self.final.get(name)]
+            wrong.append(f"completed, differs in {names}")
+        return wrong
 
     def run(self, call=None, at=0, do=None, target=None, repeat=False, **options):
         """Runs the command, with a fault if a call is named."""
@@ -222,11 +267,14 @@ class Bench:
         if others:
             wrong.append(f"says {others[:2]}")
         is_failure = result.status not in (command.good, -signal.SIGKILL)
-        if is_failure and len(errors) != 1 and not quiet:
+        # What is missing or damaged has a line each.
+        several = 1 in command.others and result.status == 1 and errors
+        if is_failure and len(errors) != 1 and not quiet and not several:
             wrong.append(f"{len(errors)} errors: {errors[:3]}")
         if not is_failure and errors:
             wrong.append(f"ends with {result.status}, but says {errors[:3]}")
-        if not command.outputs and result.status == command.good and result.output is not None:
+        if not command.outputs and not command.after and result.status == command.good and (
+                result.output is not None):
             if result.output != self.good_output:
                 wrong.append("prints something else")
         found = set(os.listdir(self.out))
@@ -235,7 +283,8 @@ class Bench:
             found.discard(name)
             if not present:
                 # The first part of an old set is removed before the parts of a new one get names.
-                is_between = f".{command.base}.ingot.journal" in found and len(command.outputs) > 1
+                journals = [name for name in found if name.endswith("journal")]
+                is_between = journals and len(command.outputs) > 1
                 if name not in command.hidden and not is_between or result.status == command.good:
                     wrong.append(f"{name} is gone")
                 continue
@@ -244,6 +293,10 @@ class Bench:
             is_new = self.is_whole(name, bytes_)
             if not is_new and (not is_old or result.status == command.good):
                 wrong.append(f"{name} is {'old' if is_old else 'broken'} after {result.status}")
+        for name in command.untouched:
+            if name not in found or self.read(name) != OLD:
+                wrong.append(f"{name} was touched")
+            found.discard(name)
         if result.status == command.good:
             found -= set(self.good)
         wrong += [f"leaves {name}" for name in wrongly_left(sorted(found), command, result.status)]

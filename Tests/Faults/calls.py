@@ -45,7 +45,7 @@ def allowed(bench, call, what, repeat=False):
     good = bench.command.good
     if what in INVISIBLE:
         return {good}
-    statuses = set(STATUSES.get(call, set()))
+    statuses = set(STATUSES.get(call, set())) | bench.command.others
     # Whether a file is packed is looked at before it is opened: the read that counts comes again,
     # and what comes out of it is compared. A disk that stays dead is never survived.
     if call in SURVIVED or call == "pread" and not repeat:
@@ -93,6 +93,7 @@ def inject(bench, totals, call, at, what, repeat=False):
         wrong.append(f"73 without a file that cannot be created: {result.error}")
     if bench.left_over():
         wrong += bench.go_on()
+    wrong += bench.complete()
     totals.add(f"{call}: {what}", label, wrong, min(injected, 1))
 
 

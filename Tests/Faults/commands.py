@@ -45,6 +45,8 @@ def prepare(folder):
     with_text = ["--text", "IN/text.txt", "--context", "32", "--chunks", "2"]
     split_outputs = [part.replace("split-", "s-") for part in parts]
     archive_input = {"a.gguf": archive}
+    packed_archive = pack(folder, "a.gguf.ingot", archive)
+    packed_model = pack(folder, "small.ingot", os.path.join(folder, "small"))
 
     return [
         Command(
@@ -67,6 +69,19 @@ def prepare(folder):
                 "convert", "IN/" + parts[0], "-o", "OUT/a.gguf", "--type", "copy"] + quiet,
             {part: os.path.join(folder, part) for part in parts}, ["a.gguf"],
             base="a.gguf"),
+        *in_parts(folder, small, part_size, split_outputs, quiet),
+        Command(
+            "pack", ["pack", "IN/small", "-o", "OUT/p.ingot"] + quiet, small, ["p.ingot"]),
+        Command(
+            "pack seekable", [
+                "pack", "IN/a.gguf", "-o", "OUT/p.zst", "--format", "seekable-zstd"] + quiet,
+            archive_input, ["p.zst"]),
+        Command(
+            "unpack", ["unpack", "IN/a.gguf.ingot", "-o", "OUT/a.gguf"] + quiet,
+            {"a.gguf.ingot": packed_archive}, ["a.gguf"]),
+        Command(
+            "unpack folder", ["unpack", "IN/small.ingot", "-o", "OUT/small"] + quiet,
+            {"small.ingot": packed_model}, ["small"], hidden=["small"]),
         Command(
             "calibrate", ["calibrate", "IN/small", "-o", "OUT/i.gguf"] + with_text + quiet,
             {**small, "text.txt": text}, ["i.gguf"]),
@@ -98,3 +113,37 @@ def prepare(folder):
             "tokenize", ["tokenize", "IN/small", "--file", "IN/text.txt"],
             {**small, "text.txt": text}),
     ]
+
+
+def pack(folder, name, original):
+    path = os.path.join(folder, name)
+    subprocess.run(
+        [INGOT, "pack", original, "-o", path, "--progress", "none"], check=True,
+        stdout=subprocess.DEVNULL)
+    return path
+
+
+def in_parts(folder, small, part_size, split_outputs, quiet):
+    """A part, and the end of all parts, as one file and as a split set."""
+    commands = []
+    for name, more, outputs in (
+            ("", [], ["s.gguf"]), (" split", ["--split-max-size", part_size], split_outputs)):
+        convert = ["-o", "OUT/s.gguf", "--type", "Q8_0"] + more + quiet
+        made = os.path.join(folder, "parts" + name)
+        os.mkdir(made)
+        for number in (1, 2):
+            words = [word.replace("OUT/", made + "/") for word in convert]
+            subprocess.run(
+                [INGOT, "convert", os.path.join(folder, "small")] + words
+                + ["--part", f"{number}/2"], check=True, stdout=subprocess.DEVNULL)
+        unfinished = {name: os.path.join(made, name) for name in os.listdir(made)}
+        finish = ["finish", "OUT/s.gguf", "--manifest", "OUT/m.json"] + quiet
+        begun = [["convert", "IN/small"] + convert + ["--part", f"{number}/2"] for number in (1, 2)]
+        commands += [
+            Command(
+                "part" + name, begun[0], small, untouched=outputs, after=begun + [finish],
+                parts=[name for name in unfinished if "part-2" not in name]),
+            Command(
+                "finish" + name, finish, {}, outputs + ["m.json"], unfinished=unfinished,
+                after=[finish], others=[1])]
+    return commands

@@ -7,7 +7,7 @@ import shutil
 
 def run(bench, totals, everything):
     reads = bench.counts.get("pread", 0)
-    if not reads:
+    if not reads or not bench.command.inputs:
         return
     for change in ("truncate", "overwrite", "replace"):
         for at in sorted(random.sample(range(1, reads + 1), min(reads, 34 if everything else 2))):
@@ -32,7 +32,7 @@ def large_inputs(bench):
     """Files of weights, which are read until the end."""
     names = sorted(
         bench.command.inputs, key=lambda name: os.path.getsize(bench.command.inputs[name]))
-    return [name for name in names if name.endswith((".safetensors", ".gguf"))][-2:]
+    return [name for name in names if name.endswith((".safetensors", ".gguf", ".ingot"))][-2:]
 
 
 def fresh_run_differs(bench, result):

@@ -40,7 +40,7 @@ def judge(bench, totals, result, name, moment):
     good = bench.command.good
     if name == "KILL":
         allowed = {-signal.SIGKILL, good}
-    elif bench.command.outputs:
+    elif bench.command.outputs or bench.command.after:
         # Before the command has begun to catch signals, the system's default ends it.
         allowed = {130, good}
         if not result.report:
@@ -55,4 +55,5 @@ def judge(bench, totals, result, name, moment):
         # What was left does not stand in the way of the next run, which clears it away.
         again = bench.run()
         wrong += [f"the next run: {text}" for text in bench.judge(again, {good})]
+    wrong += bench.complete()
     totals.add(f"SIG{name}", label, wrong)

@@ -10,7 +10,11 @@ from bench import limit_file_size, without_rights
 
 def run(bench, totals, everything):
     streams(bench, totals)
-    if not bench.command.outputs:
+    if not bench.command.outputs and not bench.command.after:
+        return
+    # What only gives names needs no room.
+    if bench.command.unfinished:
+        read_only(bench, totals)
         return
     largest = max(len(contents) for contents in bench.good.values())
     for share in (0.0, 0.3, 0.9) if everything else (0.3,):

@@ -161,6 +161,15 @@ void ingot_compare(
   int set, const float *_Nonnull a, const float *_Nonnull b, size_t count,
   ingot_vector_pair *_Nonnull result);
 
+// MARK: Sums of pages
+
+#define INGOT_PAGE_BYTES 4096
+#define INGOT_PAGE_SUM_BYTES 64
+
+/// Of each of `count` pages adds up the 64 rows of 64 bytes, as 8 little-endian words of 64 bits:
+/// `sums` gets a row for each page.
+void ingot_sum_pages(const uint8_t *_Nonnull pages, size_t count, uint8_t *_Nonnull sums);
+
 // MARK: Planes
 
 /// Takes `count` words of 1, 2, 4 or 8 bytes apart: `planes` holds their lowest bytes, then the next

@@ -5,7 +5,7 @@ import StrictJSON
 ///
 ///     offset  bytes  field
 ///          0      8  magic      "ingotjnl"
-///          8      4  version    1
+///          8      4  version    2
 ///         12      4  byteCount  of the head
 ///         16      8  hash       XXH3-64 of the head
 ///         24      …  head       JSON
@@ -53,10 +53,12 @@ package struct JournalHead: Hashable, Sendable {
   }
 
   package static let magic = Array("ingotjnl".utf8)
-  package static let version: UInt32 = 1
+  package static let version: UInt32 = 2
   package static let prefixByteCount = 24
-  /// A plan of 100,000 files has about 20 MB.
-  package static let byteLimit = 64 << 20
+  /// A split archive has at most 65,535 files, with some hundred bytes each.
+  package static let byteLimit = 32 << 20
+  /// Most texts or outputs of one list.
+  package static let listLimit = 1 << 18
 
   /// The file's bytes up to its records.
   package var bytes: [UInt8] {
@@ -111,118 +113,6 @@ package struct JournalHead: Hashable, Sendable {
     }
     return writer.text
   }
-
-  /// Fills a buffer from a position of a journal; returns how many bytes were there.
-  package typealias Read = (UInt64, UnsafeMutableRawBufferPointer) throws -> Int
-
-  /// Reads a head; nothing in it is trusted.
-  ///
-  /// - Returns: the head and the position of the first record.
-  /// - Throws: `FormatError`: `truncated` or `malformed` where it was not written to its end.
-  package static func read(_ file: LockedFile) throws -> (head: JournalHead, recordsOffset: UInt64)
-  {
-    try read(path: file.path, byteCount: file.byteCount) { try file.read(at: $0, into: $1) }
-  }
-
-  /// Reads the head of a journal that another process may be writing.
-  package static func read(_ file: PositionalFile) throws
-    -> (head: JournalHead, recordsOffset: UInt64)
-  {
-    try read(path: file.path, byteCount: file.byteCount) { offset, buffer in
-      let count = Int(min(UInt64(buffer.count), file.byteCount - min(offset, file.byteCount)))
-      try file.read(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
-      return count
-    }
-  }
-
-  private static func read(path: String, byteCount: UInt64, _ read: Read) throws
-    -> (head: JournalHead, recordsOffset: UInt64)
-  {
-    func fail(_ field: String, _ reason: FormatError.Reason) -> FormatError {
-      FormatError(file: path, field: "journal.\(field)", reason: reason)
-    }
-    func bytes(at offset: Int, count: Int) throws -> [UInt8] {
-      var bytes = [UInt8](repeating: 0, count: count)
-      let got = try bytes.withUnsafeMutableBytes { try read(UInt64(offset), $0) }
-      return Array(bytes[..<got])
-    }
-    let prefix = try bytes(at: 0, count: prefixByteCount)
-    guard prefix.count == prefixByteCount else {
-      throw fail(
-        "magic", .truncated(needed: UInt64(prefixByteCount), available: UInt64(prefix.count)))
-    }
-    guard Array(prefix[..<8]) == magic else { throw fail("magic", .malformed("is no journal")) }
-    let known: UInt32 = prefix.littleEndian(at: 8)
-    guard known == version else {
-      throw fail("version", .unsupported(found: "\(known)", allowed: "\(version)"))
-    }
-    let count = Int(prefix.littleEndian(at: 12) as UInt32)
-    guard count <= byteLimit, UInt64(prefixByteCount + count) <= byteCount else {
-      throw fail(
-        "byteCount",
-        .truncated(needed: UInt64(count), available: byteCount - UInt64(prefixByteCount)))
-    }
-    let text = try bytes(at: prefixByteCount, count: count)
-    guard text.count == count, XXH3.hash64(text) == prefix.littleEndian(at: 16) else {
-      throw fail("hash", .malformed("the head is damaged"))
-    }
-    let end = prefixByteCount + count
-    let step = JournalRecord.byteCount
-    return (
-      try JournalHead(JSONValue(parsing: text, file: path), fail),
-      UInt64((end + step - 1) / step * step)
-    )
-  }
-
-  private init(
-    _ json: JSONValue, _ fail: (String, FormatError.Reason) -> FormatError
-  ) throws(FormatError) {
-    func strings(_ key: String) throws(FormatError) -> [String] {
-      guard let items = json[key]?.array else { throw fail(key, .missing("a list")) }
-      return try items.map { item throws(FormatError) in
-        guard let text = item.string else { throw fail(key, .missing("texts")) }
-        return text
-      }
-    }
-    identity = Identity(run: try strings("run"), local: try strings("local"))
-    command = try strings("command")
-    if let number = json["part"]?.int, let count = json["partCount"]?.int {
-      guard let share = WorkShare(number: number, of: count) else {
-        throw fail("part", .outOfRange(found: "\(number) of \(count)", allowed: "1 of 1 on"))
-      }
-      self.share = share
-    } else {
-      share = nil
-    }
-    guard let items = json["outputs"]?.array, !items.isEmpty else {
-      throw fail("outputs", .missing("a list"))
-    }
-    outputs = try items.enumerated().map { index, item throws(FormatError) in
-      guard let path = item["path"]?.string, !path.isEmpty, let byteCount = item["bytes"]?.int,
-        let from = item["from"]?.int, let to = item["to"]?.int
-      else { throw fail("outputs[\(index)]", .missing("path, bytes, from and to")) }
-      // It leads to a file beside the journal, or is a whole path as a user wrote it.
-      guard path.hasPrefix("/") || OutputFile.name(of: path) == path && path != ".." && path != "."
-      else {
-        throw fail("outputs[\(index)]", .outOfRange(found: path, allowed: "names of files"))
-      }
-      guard byteCount > 0, 0 <= from, from <= to, to <= byteCount else {
-        throw fail(
-          "outputs[\(index)]",
-          .outOfRange(found: "\(from) to \(to)", allowed: "0 to \(byteCount)"))
-      }
-      return Output(
-        path: path, byteCount: UInt64(byteCount), share: UInt64(from)..<UInt64(to))
-    }
-    var total: UInt64 = 0
-    for output in outputs {
-      total = total.addingReportingOverflow(output.byteCount).partialValue
-      // No sum of two numbers below this passes 64 bits.
-      guard total <= UInt64(Int64.max) else {
-        throw fail("outputs", .outOfRange(found: "more bytes", allowed: "at most 2^63"))
-      }
-    }
-  }
 }
 
 /// A range of an output that was written, and the hash of its bytes.
@@ -233,7 +123,7 @@ package struct JournalHead: Hashable, Sendable {
 ///          4      4  check      low half of XXH3-64 of the other 28 bytes and the seed
 ///          8      8  fileOffset
 ///         16      8  byteCount  at most 1 MiB
-///         24      8  hash       XXH3-64 of the bytes
+///         24      8  hash       of the bytes; see `RangeHash`
 ///
 /// Source: formats/journal.md
 package struct JournalRecord: Hashable, Sendable {
@@ -290,7 +180,7 @@ extension [UInt8] {
     Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
   }
 
-  fileprivate func littleEndian<T: FixedWidthInteger>(at offset: Int) -> T {
+  func littleEndian<T: FixedWidthInteger>(at offset: Int) -> T {
     T(littleEndian: withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) })
   }
 }

@@ -35,7 +35,7 @@ package final class JournalWriter: Sendable {
     self.file = file
     seed = head.seed
     let step = UInt64(JournalRecord.byteCount)
-    let records = file.byteCount > recordsOffset ? (file.byteCount - recordsOffset) / step : 0
+    let records = (max(try file.byteCount, recordsOffset) - recordsOffset) / step
     let end = recordsOffset + records * step
     state = Guarded(State(end: end, hasRecords: records > 0))
     try file.setByteCount(end)
@@ -55,7 +55,7 @@ package final class JournalWriter: Sendable {
       let end = min(bytes.count, start + JournalRecord.rangeByteLimit)
       JournalRecord(
         output: UInt32(output), range: offset + UInt64(start)..<offset + UInt64(end),
-        hash: XXH3.hash64(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+        hash: RangeHash.hash64(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
       ).append(to: &records, seed: seed)
       start = end
     }

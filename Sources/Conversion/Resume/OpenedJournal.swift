@@ -27,7 +27,7 @@ struct OpenedJournal {
       preconditionFailure("created, and not there")
     }
     self.file = file
-    guard file.byteCount > 0 else {
+    guard try file.byteCount > 0 else {
       recordsOffset = nil
       return
     }
@@ -89,11 +89,21 @@ struct OpenedJournal {
   /// Removes the unfinished outputs that a journal names.
   ///
   /// Only files of the names that unfinished outputs have, and only where nobody writes them.
-  static func removePartials(of head: JournalHead, base: String) {
-    for output in head.outputs {
-      let path = PartialNames.partial(of: output.path(beside: base))
-      _ = try? LockedFile(path, creating: false, lock: .exclusive, output: base)?.remove()
+  ///
+  /// - Returns: how many there were.
+  @discardableResult
+  static func removePartials(of head: JournalHead, base: String) -> Int {
+    head.outputs.count { output in
+      PartialNames.remove(PartialNames.partial(of: output.path(beside: base)), of: base)
     }
+  }
+}
+
+extension JournalHead {
+  /// Whether both are of the same files; shares of them may differ.
+  func hasOutputs(of other: JournalHead) -> Bool {
+    outputs.map(\.path) == other.outputs.map(\.path)
+      && outputs.map(\.byteCount) == other.outputs.map(\.byteCount)
   }
 }
 
@@ -126,6 +136,11 @@ extension PartialOutputs {
         throw FormatError(
           file: path, field: "journal.run",
           reason: .inconsistent("is of another conversion: \(difference)"), advice: advice)
+      }
+      guard other.hasOutputs(of: head) else {
+        throw FormatError(
+          file: path, field: "journal.outputs",
+          reason: .inconsistent("is of another conversion: it has other outputs"), advice: advice)
       }
     }
   }

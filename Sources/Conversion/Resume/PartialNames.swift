@@ -60,18 +60,34 @@ package enum PartialNames {
 
   /// Removes unfinished outputs of a conversion, also those whose journal is lost, of any number of
   /// parts of a split; what another process is writing is left alone.
-  package static func removePartials(of base: String) {
+  ///
+  /// - Returns: how many there were.
+  @discardableResult
+  package static func removePartials(of base: String) -> Int {
+    partials(of: base).count { remove($0, of: base) }
+  }
+
+  /// Unfinished outputs of a conversion, of any number of parts of a split.
+  package static func partials(of base: String) -> [String] {
     let (start, suffix) = (".", ".ingot.partial")
-    let folder = OutputFile.folder(of: base)
-    for name in (try? DirectoryListing.names(in: folder)) ?? []
-    where name.hasPrefix(start) && name.hasSuffix(suffix) {
+    let own = OutputFile.name(of: base)
+    let names = (try? DirectoryListing.names(in: OutputFile.folder(of: base))) ?? []
+    return names.filter { name in
+      guard name.hasPrefix(start), name.hasSuffix(suffix) else { return false }
       let output = String(name.dropFirst(start.count).dropLast(suffix.count))
-      let own = OutputFile.name(of: base)
-      guard output == own || SplitName(path: output).map({ $0.prefix + ".gguf" == own }) == true
-      else { continue }
-      let path = neighbour(of: base, named: name)
-      _ = try? LockedFile(path, creating: false, lock: .exclusive, output: base)?.remove()
-    }
+      return output == own || SplitName(path: output).map { $0.prefix + ".gguf" == own } == true
+    }.map { neighbour(of: base, named: $0) }
+  }
+
+  /// Removes an unfinished output, unless another process is writing it.
+  ///
+  /// - Returns: whether there was one.
+  static func remove(_ path: String, of base: String) -> Bool {
+    guard
+      let file = try? LockedFile(path, creating: false, lock: .exclusive, output: base)
+    else { return false }
+    file.remove()
+    return true
   }
 
   private static func place(_ path: String, _ suffix: String) -> String {

@@ -70,7 +70,7 @@ package struct PartialOutputs: Sendable {
     var covered = plan.outputs.map { _ in CoveredRanges() }
     do {
       if let recordsOffset = opened.recordsOffset {
-        let source = RecordedRanges.Source(
+        let source = try RecordedRanges.Source(
           file: opened.file, head: head, recordsOffset: recordsOffset)
         (files, covered) = try Self.readBack(
           plan, source, ranges, lock: share == nil ? .exclusive : .shared,
@@ -87,7 +87,7 @@ package struct PartialOutputs: Sendable {
         journal = try JournalWriter(opened.file, head: head)
       }
       for (file, output) in zip(files, plan.outputs) {
-        if let file, file.byteCount != output.byteCount {
+        if let file, try file.byteCount != output.byteCount {
           try file.setByteCount(output.byteCount)
         }
       }

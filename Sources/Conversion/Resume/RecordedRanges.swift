@@ -6,22 +6,19 @@ import Threads
 package struct RecordedRanges {
   /// A journal whose records are looked at.
   package struct Source: Sendable {
-    package var file: LockedFile
-    package var head: JournalHead
-    package var recordsOffset: UInt64
+    package let file: LockedFile
+    package let head: JournalHead
+    package let recordsOffset: UInt64
+    let recordCount: Int
 
-    package init(file: LockedFile, head: JournalHead, recordsOffset: UInt64) {
+    /// - Throws: `OutputError` when the file's length is not known.
+    package init(file: LockedFile, head: JournalHead, recordsOffset: UInt64) throws(OutputError) {
       self.file = file
       self.head = head
       self.recordsOffset = recordsOffset
-    }
-
-    var recordCount: Int {
-      file.byteCount > recordsOffset
-        ? Int(
-          min(
-            (file.byteCount - recordsOffset) / UInt64(JournalRecord.byteCount),
-            UInt64(RecordedRanges.recordLimit))) : 0
+      let end = try file.byteCount
+      let count = (max(end, recordsOffset) - recordsOffset) / UInt64(JournalRecord.byteCount)
+      recordCount = Int(min(count, UInt64(RecordedRanges.recordLimit)))
     }
   }
 
@@ -132,7 +129,7 @@ package struct RecordedRanges {
     let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<record.range.count])
     // What cannot be read is done again, as what is not there.
     if let read = outputs[output], let got = try? read(record.range.lowerBound, target),
-      got == target.count, XXH3.hash64(UnsafeRawBufferPointer(target)) == record.hash
+      got == target.count, RangeHash.hash64(UnsafeRawBufferPointer(target)) == record.hash
     {
       let known = covered[output].byteCount(in: record.range)
       covered[output].insert(record.range)

@@ -9,9 +9,10 @@ import Threads
 /// The journals say all that is needed; neither input nor options are.
 package struct Sealing: Sendable {
   package let base: String
+  /// The outputs, as they will be called.
+  package let paths: [String]
   private let journals: [RecordedRanges.Source]
   private let files: [LockedFile?]
-  private let paths: [String]
   private let shareCount: Int
 
   /// What the output may be called: as it was given to `convert`, or as a part of a split.
@@ -46,10 +47,10 @@ package struct Sealing: Sendable {
           file: journalPath, field: "journal.part", reason: .inconsistent("was renamed"))
       }
       journals.append(
-        RecordedRanges.Source(file: file, head: head, recordsOffset: recordsOffset))
+        try RecordedRanges.Source(file: file, head: head, recordsOffset: recordsOffset))
     }
     guard let first = journals.first?.head else {
-      throw UnfinishedParts(output: base, partCount: 1, parts: [])
+      throw UnfinishedParts(output: base, partCount: 1, parts: [], existing: nil)
     }
     for journal in journals { try Self.check(journal, belongsTo: first, base: base) }
     self.journals = journals
@@ -84,12 +85,12 @@ package struct Sealing: Sendable {
         advice: "'ingot finish --discard \(printable(base))' removes all of them")
     }
     let head = journal.head
+    // Dates, which `local` holds, are not compared: every machine may have a copy of the input with
+    // its own. That all copies are of one input, names, sizes and samples in `run` say.
     if let difference = ConversionIdentity.difference(first.identity.run, head.identity.run) {
       throw fail(difference)
     }
-    guard head.share?.count == first.share?.count,
-      head.outputs.map(\.path) == first.outputs.map(\.path),
-      head.outputs.map(\.byteCount) == first.outputs.map(\.byteCount)
+    guard head.share?.count == first.share?.count, head.hasOutputs(of: first)
     else { throw fail("it has other outputs") }
     // A file somewhere else is given its name by who said on the command line where it goes.
     for output in head.outputs where output.path.hasPrefix("/") {
@@ -135,7 +136,8 @@ package struct Sealing: Sendable {
         found.covered[$0.offset].contains(0..<$0.element.byteCount)
       }
     guard problems.isEmpty, isWhole else {
-      throw UnfinishedParts(output: base, partCount: shareCount, parts: problems)
+      throw UnfinishedParts(
+        output: base, partCount: shareCount, parts: problems, existing: Self.complete(first, paths))
     }
     if journals.count > 1 {
       for journal in journals {
@@ -146,11 +148,21 @@ package struct Sealing: Sendable {
       }
     }
     for (file, output) in zip(files, first.outputs) {
-      if let file, file.byteCount > output.byteCount { try file.setByteCount(output.byteCount) }
+      guard let file, try file.byteCount > output.byteCount else { continue }
+      try file.setByteCount(output.byteCount)
     }
     try PartialOutputs.name(files, paths)
     for journal in journals { journal.file.remove() }
     return (paths, first.outputs.reduce(0) { $0 + $1.byteCount })
+  }
+
+  /// The first output, where all of them have their names and lengths: what is unfinished is then
+  /// perhaps a part that was run again when all was done.
+  private static func complete(_ head: JournalHead, _ paths: [String]) -> String? {
+    let isThere = zip(paths, head.outputs).allSatisfy { path, output in
+      (try? PositionalFile(path))?.byteCount == output.byteCount
+    }
+    return isThere ? paths.first : nil
   }
 
   private func problems(_ found: RecordedRanges, isNamed: Bool) -> [UnfinishedParts.Part] {
@@ -202,7 +214,7 @@ package struct Sealing: Sendable {
 
   /// Removes everything that is unfinished of an output.
   ///
-  /// - Returns: how many journals there were.
+  /// - Returns: how many files were removed, journals and unfinished outputs.
   /// - Throws: `OutputError` when a part is still being written.
   package static func discard(_ path: String) throws -> Int {
     var count = 0
@@ -216,12 +228,12 @@ package struct Sealing: Sendable {
       }
       for journal in journals {
         if let head = try? JournalHead.read(journal).head {
-          OpenedJournal.removePartials(of: head, base: base)
+          count += OpenedJournal.removePartials(of: head, base: base)
         }
         journal.remove()
         count += 1
       }
-      PartialNames.removePartials(of: base)
+      count += PartialNames.removePartials(of: base)
     }
     return count
   }
@@ -246,4 +258,6 @@ public struct UnfinishedParts: Error, Hashable, Sendable {
   public var output: String
   public var partCount: Int
   public var parts: [Part]
+  /// The output, where complete files of its name and length are there already.
+  public var existing: String?
 }

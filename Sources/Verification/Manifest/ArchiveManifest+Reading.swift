@@ -1,5 +1,6 @@
 import ByteIO
 import GGUF
+import Planning
 import StrictJSON
 import Tensors
 
@@ -48,11 +49,7 @@ private struct ManifestReader {
       case "version": version = try json.readNumber(key).int
       case "files": files = try readFiles()
       case "tensors": tensors = try readTensors()
-      case "provenance":
-        guard case .object(let object) = try json.readValue(key) else {
-          throw fail(key, .malformed("not an object"))
-        }
-        provenance = object
+      case "provenance": provenance = try readProvenance()
       default: throw unknown(key, in: "manifest")
       }
       if let format, format != ArchiveManifest.format {
@@ -137,6 +134,55 @@ private struct ManifestReader {
         ))
     }
     return tensors
+  }
+
+  /// Only keys that say where an archive comes from, and only texts, numbers and lists of them: a
+  /// document may hold anything, but no more of it is kept than an archive can have.
+  private mutating func readProvenance() throws(FormatError) -> JSONObject {
+    var object = JSONObject()
+    let start = json.position
+    try json.beginObject("provenance")
+    while let key = try json.nextKey("provenance") {
+      let field = "provenance.\(printable(key, limit: 80))"
+      guard Provenance.Key.all.contains(where: { $0 == ExactString(key) }) else {
+        throw unknown(key, in: "provenance")
+      }
+      guard try json.peek(field) == .array else {
+        object.set(key, try readScalar(field))
+        try checkProvenance(from: start, entryCount: 1, field)
+        continue
+      }
+      var items: [JSONValue] = []
+      try json.beginArray(field)
+      while try json.nextElement(field) {
+        items.append(try readScalar(field))
+        try checkProvenance(from: start, entryCount: items.count, field)
+      }
+      object.set(key, .array(items))
+    }
+    return object
+  }
+
+  private func checkProvenance(from start: Int, entryCount: Int, _ field: String)
+    throws(FormatError)
+  {
+    let (listLimit, byteLimit) = (
+      ArchiveManifest.provenanceListLimit, ArchiveManifest.provenanceByteLimit
+    )
+    guard entryCount > listLimit || json.position - start > byteLimit else { return }
+    throw fail(
+      field,
+      .outOfRange(
+        found: "\(entryCount) entries up to byte \(json.position - start)",
+        allowed: "at most \(listLimit) entries, and \(byteLimit) bytes of provenance"))
+  }
+
+  private mutating func readScalar(_ field: String) throws(FormatError) -> JSONValue {
+    switch try json.peek(field) {
+    case .string: return .string(try json.readString(field))
+    case .number: return .number(try json.readNumber(field))
+    default: throw fail(field, .malformed("not a text, a number, or a list of them"))
+    }
   }
 
   /// The members of one entry, all of which have to be there.
@@ -277,6 +323,25 @@ private struct ManifestReader {
           .outOfRange(
             found: "\(tensor.fileOffset)",
             allowed: "bytes \(file.headerByteCount) to \(file.byteCount) of the file"))
+      }
+    }
+    try checkOverlaps(tensors)
+  }
+
+  /// Were they allowed to, a small document could have an archive hashed as often as it likes.
+  private func checkOverlaps(_ tensors: [(ArchiveManifest.Tensor, field: String)])
+    throws(FormatError)
+  {
+    let order = tensors.indices.filter { tensors[$0].0.byteCount > 0 }.sorted {
+      let (a, b) = (tensors[$0].0, tensors[$1].0)
+      return (a.file, a.fileOffset) < (b.file, b.fileOffset)
+    }
+    for (first, second) in zip(order, order.dropFirst()) {
+      let (a, b) = (tensors[first].0, tensors[second].0)
+      guard a.file != b.file || a.fileOffset + UInt64(a.byteCount) <= b.fileOffset else {
+        throw fail(
+          tensors[second].field + ".offset",
+          .inconsistent("overlaps the data of \(printable(a.name.string, limit: 120))"))
       }
     }
   }

@@ -13,8 +13,13 @@ import Tensors
 package struct ArchiveManifest: Hashable, Sendable {
   package static let format = "ingot-manifest"
   package static let version = 1
-  /// Longest file.
-  package static let byteLimit: UInt64 = 256 << 20
+  /// Longest file: a tensor takes some 400 bytes, the largest checkpoints have 10,000 to 100,000.
+  package static let byteLimit: UInt64 = 64 << 20
+  /// Longest provenance, and most entries of one of its lists.
+  package static let provenanceByteLimit = 8 << 20
+  /// Longest one of an archive, whose texts grow by quotes and escapes.
+  package static let archiveProvenanceByteLimit = provenanceByteLimit / 8
+  package static let provenanceListLimit = 1 << 16
 
   /// One file of the archive.
   package struct File: Hashable, Sendable {
@@ -80,16 +85,42 @@ package struct ArchiveManifest: Hashable, Sendable {
         fileOffset: tensor.regions[0].fileOffset, byteCount: tensor.byteCount,
         sha256: hashes[place])
     }
-    provenance = Self.provenance(archive.metadata)
+    provenance = try Self.provenance(archive.metadata, file: archive.files[0])
   }
 
   /// What an archive says of its origin.
-  package static func provenance(_ metadata: Metadata) -> JSONObject {
+  ///
+  /// - Throws: `FormatError` where that is longer than a manifest may be.
+  package static func provenance(_ metadata: Metadata, file: String) throws(FormatError)
+    -> JSONObject
+  {
     var object = JSONObject()
+    var byteCount = 0
     for key in Provenance.Key.all {
-      if let value = metadata[key].flatMap(JSONValue.init) { object.set(key.string, value) }
+      guard let value = metadata[key] else { continue }
+      let size = Self.size(of: value)
+      byteCount += size.byteCount
+      guard size.entryCount <= provenanceListLimit, byteCount <= archiveProvenanceByteLimit else {
+        throw FormatError(
+          file: file, field: key.string,
+          reason: .outOfRange(
+            found: "\(size.entryCount) entries",
+            allowed: "at most \(provenanceListLimit), and \(archiveProvenanceByteLimit) bytes of "
+              + "provenance"))
+      }
+      if let value = JSONValue(value) { object.set(key.string, value) }
     }
     return object
+  }
+
+  /// Entries and bytes that a value has in JSON, without what escapes take.
+  private static func size(of value: MetadataValue) -> (entryCount: Int, byteCount: Int) {
+    switch value {
+    case .string(let text): (1, text.utf8.count)
+    case .array(.string(let table)): (table.count, table.bytes.count)
+    case .array(.uint64(let numbers)): (numbers.count, 20 * numbers.count)
+    default: (0, 0)
+    }
   }
 }
 
@@ -98,6 +129,9 @@ extension JSONValue {
   fileprivate init?(_ value: MetadataValue) {
     switch value {
     case .string(let text): self = .string(text)
+    case .float64(let number):
+      guard number.isFinite else { return nil }
+      self = .number(JSONNumber(text: "\(number)", isIntegerLiteral: false))
     case .array(.string(let table)):
       self = .array(table.indices.map { .string(table.text($0)) })
     case .array(.uint64(let numbers)):

@@ -13,7 +13,12 @@ struct ManifestComparison {
   /// Tensors are looked up by name, so that they are told apart from a header of another length.
   func compare(_ archive: GGUFFile, _ report: inout CheckReport) throws(FormatError) {
     compareTensorLists(archive, &report)
-    compareProvenance(ArchiveManifest.provenance(archive.metadata), &report)
+    do throws(FormatError) {
+      let found = try ArchiveManifest.provenance(archive.metadata, file: archive.files[0])
+      compareProvenance(found, &report)
+    } catch {
+      report.error(error.field, "is not what the manifest says: \(error.reason)")
+    }
     let files = archive.parts.map(\.file)
     var work = Work(files)
     compareFiles(files, headers: archive.parts.map { $0.header.byteCount(in: $0.file) }, &work)

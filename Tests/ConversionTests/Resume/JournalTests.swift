@@ -124,7 +124,7 @@ private func journal() throws -> [UInt8] {
     JournalRecord(output: output, range: range, hash: hash).append(to: &bytes, seed: seed)
     return bytes
   }
-  let all = content.withUnsafeBytes { XXH3.hash64($0) }
+  let all = content.withUnsafeBytes { RangeHash.hash64($0) }
   let hostile = [
     record(1, 0..<16), record(.max - 1, 0..<16), record(0, (.max - 16)..<(.max)),
     record(0, 0..<(.max)), record(0, 0..<(1 << 40)), record(0, (1 << 62)..<(1 << 62) + 512),
@@ -142,7 +142,7 @@ private func journal() throws -> [UInt8] {
 
 /// Heads claim what they like.
 @Test func hostileHeads() throws {
-  func file(_ text: String, count: Int? = nil, version: UInt32 = 1) -> [UInt8] {
+  func file(_ text: String, count: Int? = nil, version: UInt32 = 2) -> [UInt8] {
     let body = Array(text.utf8)
     var bytes = Array("ingotjnl".utf8)
     withUnsafeBytes(of: version.littleEndian) { bytes += $0 }
@@ -152,6 +152,8 @@ private func journal() throws -> [UInt8] {
   }
   let outputs = #""outputs": [{"path": "a", "bytes": 10, "from": 0, "to": 10}]"#
   let lists = #""run": [], "local": [], "command": []"#
+  let half = #"{"path": "a", "bytes": 4611686018427387904, "from": 0, "to": 0}"#
+  let many = String(repeating: "\"\",", count: JournalHead.listLimit) + "\"\""
   let texts = [
     "", "{", "{}", "[]", "null", "{\(lists)}", "{\(outputs)}",
     #"{\#(lists), "outputs": []}"#,
@@ -162,13 +164,23 @@ private func journal() throws -> [UInt8] {
     #"{\#(lists), "outputs": [{"path": "a", "bytes": 99999999999999999999, "from": 0, "to": 0}]}"#,
     #"{\#(lists), \#(outputs), "part": 5, "partCount": 4}"#,
     #"{"run": [1], "local": [], "command": [], \#(outputs)}"#,
+    #"{\#(lists), "outputs": [{"path": "../a", "bytes": 10, "from": 0, "to": 10}]}"#,
+    #"{\#(lists), "outputs": [{"path": "..", "bytes": 10, "from": 0, "to": 10}]}"#,
+    #"{\#(lists), "outputs": [{"path": "b/a", "bytes": 10, "from": 0, "to": 10}]}"#,
+    #"{\#(lists), "outputs": [{"path": "a", "bytes": 0, "from": 0, "to": 0}]}"#,
+    #"{\#(lists), "outputs": [\#(half), \#(half), \#(half)]}"#,
+    // Far more than a plan has.
+    #"{"run": [\#(many)], "local": [], "command": [], \#(outputs)}"#,
+    #"{\#(lists), \#(outputs), "run": []}"#, "{\(lists), \(outputs)} {}",
   ]
   let good = "{\(lists), \(outputs)}"
   let files =
     texts.map { file($0) }
     + [
-      file(good, version: 2), file(good, count: 1 << 30), file(good, count: good.utf8.count + 1),
-      file(good, count: 0), Array("GGUF".utf8) + [UInt8](repeating: 0, count: 64),
+      file(good, version: 1), file(good, version: 3), file(good, count: 1 << 30),
+      file(good, count: good.utf8.count + 1),
+      file(good, count: 0), file(good, count: JournalHead.byteLimit + 1),
+      Array("GGUF".utf8) + [UInt8](repeating: 0, count: 64),
     ]
   let folder = TemporaryFolder()
   for (index, bytes) in files.enumerated() {
@@ -179,6 +191,27 @@ private func journal() throws -> [UInt8] {
   }
   folder.write("journal", file(good))
   #expect(try JournalHead.read(try open(folder.file("journal"))).head.outputs.count == 1)
+}
+
+/// A folder that cannot be listed is not one without journals.
+@Test func journalsAreSeenOrMissed() throws {
+  let folder = TemporaryFolder()
+  let base = folder.file("out.gguf")
+  #expect(try PartialNames.journals(of: base).isEmpty)
+  #expect(try PartialNames.journals(of: folder.file("none/out.gguf")).isEmpty)
+  folder.write("file", "no folder")
+  #expect(throws: FormatError.self) { try PartialNames.journals(of: folder.file("file/out.gguf")) }
+  for name in [
+    ".out.gguf.ingot.journal", ".out.gguf.ingot.part-2-of-3.journal",
+    ".out.gguf.ingot.part-1-of-3.journal",
+    // Names that nobody gives.
+    ".out.gguf.ingot.part-4-of-3.journal", ".out.gguf.ingot.part-01-of-3.journal",
+    ".out.gguf.ingot.part-1-of-3-of-4.journal", ".other.gguf.ingot.journal", "out.gguf",
+  ] {
+    folder.write(name, "")
+  }
+  let found = try PartialNames.journals(of: base)
+  #expect(found.map { $0.share?.number } == [nil, 1, 2])
 }
 
 /// A run that goes on writes behind the last whole record.

@@ -20,9 +20,11 @@ private func ingot(_ arguments: [String]) -> CommandResult {
 }
 
 /// Bytes of every file of a folder by name.
-private func contents(_ folder: TemporaryFolder) throws -> [String: [UInt8]] {
+private func contents(_ folder: TemporaryFolder, except others: [String] = []) throws -> [String:
+  [UInt8]]
+{
   var result: [String: [UInt8]] = [:]
-  for name in folder.list() {
+  for name in folder.list() where !others.contains(name) {
     result[name] = try PositionalFile.readAll(folder.file(name), limit: 64 << 20)
   }
   return result
@@ -183,4 +185,145 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   #expect(results.filter { $0.status == 0 }.count == 2, "\(results)")
   #expect(folder.list().filter { $0.hasSuffix(".journal") }.count == 2)
   #expect(folder.list().contains(".out.gguf.ingot.partial"))
+}
+
+/// A part that is run again when all is finished has nothing to do, and leaves nothing.
+@Test func partsOfAFinishedSetHaveNothingToDo() throws {
+  let folder = TemporaryFolder()
+  let model = try ownModel(in: folder)
+  let out = folder.file("out.gguf")
+  func part(_ number: Int, _ options: [String] = []) -> CommandResult {
+    ingot(
+      ["convert", model, "-o", out, "--progress", "none", "--part", "\(number)/2"] + options)
+  }
+  func finish() -> CommandResult { ingot(["finish", out]) }
+  for number in 1...2 { #expect(part(number).status == 0) }
+  #expect(finish().status == 0)
+  let archive = try PositionalFile.readAll(out, limit: 64 << 20)
+  for number in 1...2 {
+    let again = part(number)
+    #expect(again.status == 0 && again.error.contains("finished already"), "\(again)")
+    #expect(folder.list() == ["model", "out.gguf"], "\(folder.list())")
+  }
+  #expect(finish().status == 0)
+
+  // Other options make another archive, which begins; that the old one is there is said.
+  #expect(part(1, ["--type", "Q5_K_M"]).status == 0)
+  let missing = finish()
+  #expect(missing.status == 1 && missing.error.contains("--part 2/2"), "\(missing)")
+  #expect(!missing.error.contains("itself is there"), "\(missing)")
+  #expect(ingot(["finish", out, "--discard"]).status == 0)
+
+  // So does an input that came after the archive, though it may have an older date.
+  var times = Array(repeating: timespec(tv_sec: 1_000_000_000, tv_nsec: 0), count: 2)
+  utimensat(AT_FDCWD, model + "/model-00002-of-00002.safetensors", &times, 0)
+  let begun = part(1)
+  #expect(begun.status == 0 && !begun.error.contains("finished already"), "\(begun)")
+  let named = finish()
+  #expect(named.status == 1 && named.error.contains("itself is there"), "\(named)")
+  #expect(ingot(["finish", out, "--discard"]).status == 0)
+  #expect(folder.list() == ["model", "out.gguf"])
+  #expect(try PositionalFile.readAll(out, limit: 64 << 20) == archive)
+}
+
+/// A copy of the checkpoint.
+private func ownModel(in folder: TemporaryFolder) throws -> String {
+  folder.makeFolder("model")
+  for name in try DirectoryListing.names(in: llama3) {
+    folder.write("model/" + name, try Fixtures.bytes("models/llama3/" + name))
+  }
+  return folder.file("model")
+}
+
+/// All bytes are there, but nobody said that the inputs had stayed as they were.
+@Test func finishAsksForTheEnd() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  var converter = try Converter(checkpoint: llama3, output: out, memoryLimit: testMemoryLimit)
+  converter.start = .share(try #require(WorkShare("1/1")))
+  converter.command = [Command.ingot] + arguments(folder) + ["--part", "1/1"]
+  let flag = CancellationFlag()
+  let total = converter.plan.tensorByteCount
+  #expect(throws: ConversionCancelled.self) {
+    _ = try converter.run(cancellation: flag) { progress in
+      if progress.finishedByteCount == total { flag.cancel() }
+    }
+  }
+  let result = ingot(["finish", out])
+  #expect(result.status == 1 && result.error.contains("did not come to its end"), "\(result)")
+  #expect(!folder.list().contains("out.gguf"))
+  #expect(Command.run(converter.command).status == 0)
+  #expect(ingot(["finish", out]).status == 0)
+  #expect(folder.list() == ["out.gguf"])
+}
+
+/// While a part is being written, nothing is finished or removed.
+@Test func finishWaitsForNobody() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  for number in 1...2 { #expect(ingot(arguments(folder) + ["--part", "\(number)/2"]).status == 0) }
+  let before = try contents(folder)
+  for (name, lock, says) in [
+    (".out.gguf.ingot.part-2-of-2.journal", LockedFile.Lock.exclusive, "part 2 of 2"),
+    (".out.gguf.ingot.partial", .shared, "another process"),
+  ] {
+    let held = try LockedFile(folder.file(name), creating: false, lock: lock, output: out)
+    let result = ingot(["finish", out])
+    #expect(result.status == 73 && result.error.contains(says), "\(result)")
+    if lock == .exclusive { #expect(ingot(["finish", out, "--discard"]).status == 73) }
+    #expect(try contents(folder) == before)
+    held?.close()
+  }
+  #expect(ingot(["finish", out]).status == 0)
+}
+
+/// Parts of one name that are to become other files do not go together.
+@Test func partsWithOtherOutputsAreRefused() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  #expect(ingot(arguments(folder) + ["--part", "1/2"]).status == 0)
+  let file = try #require(
+    try LockedFile(
+      folder.file(".out.gguf.ingot.part-1-of-2.journal"), creating: false, lock: .exclusive,
+      output: out))
+  var (head, _) = try JournalHead.read(file)
+  head.outputs[0].path = "renamed.gguf"
+  try JournalWriter(file, head: head).close()
+  let result = ingot(arguments(folder) + ["--part", "2/2"])
+  #expect(result.status == 65 && result.error.contains("other outputs"), "\(result)")
+}
+
+/// A manifest comes with the end of the parts, and not before.
+@Test(arguments: [false, true]) func finishWritesTheManifest(_ isSplit: Bool) throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  folder.makeFolder("m")
+  let early = ingot(
+    arguments(folder) + ["--part", "1/2", "--manifest", folder.file("m/early.json")])
+  #expect(early.status == 64 && early.error.contains("'ingot finish'"), "\(early)")
+  for number in 1...2 {
+    #expect(ingot(arguments(folder, split: isSplit) + ["--part", "\(number)/2"]).status == 0)
+  }
+  let before = try contents(folder, except: ["m"])
+  let names = isSplit ? (1...4).map { "out-0000\($0)-of-00004.gguf" } : ["out.gguf"]
+  for (path, status) in [(names[names.count - 1], Int32(64)), ("none/m.json", 73)] {
+    let refused = ingot(["finish", out, "--manifest", folder.file(path)])
+    #expect(refused.status == status, "\(refused)")
+    #expect(try contents(folder, except: ["m"]) == before)
+  }
+  let made = ingot(["finish", out, "--manifest", folder.file("m/first.json")])
+  #expect(made.status == 0, "\(made)")
+  #expect(folder.list() == ["m"] + names)
+  // Run again, it is made again.
+  #expect(ingot(["finish", out, "--manifest", folder.file("m/again.json")]).status == 0)
+  let first = try PositionalFile.readAll(folder.file("m/first.json"), limit: 1 << 20)
+  #expect(try PositionalFile.readAll(folder.file("m/again.json"), limit: 1 << 20) == first)
+  #expect(Array(ingot(["manifest", folder.file(names[0])]).output.utf8) == first)
+  #expect(ingot(["finish", out, "--discard", "--manifest", folder.file("m/no.json")]).status == 64)
+  // What is written over a part of the archive would be its end.
+  for name in names {
+    let refused = ingot(["manifest", folder.file(names[0]), "-o", folder.file(name)])
+    #expect(refused.status == 64 && refused.error.contains("also the archive"), "\(refused)")
+  }
+  #expect(folder.list("m").sorted() == ["again.json", "first.json"])
 }

@@ -125,34 +125,52 @@ fileprivate func resumedConversionsHaveTheSameBytes(_ work: Work) throws {
   let expected = try contents(reference)
   let first = "." + (try #require(expected.keys.min())) + ".ingot.partial"
   let journal = ".out.gguf.ingot.journal"
-  let damages: [(String, (TemporaryFolder) -> Void)] = [
-    ("a byte of an output", { flip($0.file(first), at: 700_000) }),
-    ("a cut output", { truncate($0.file(first), 600_000) }),
-    ("a grown output", { truncate($0.file(first), 60_000_000) }),
-    ("an empty output", { truncate($0.file(first), 0) }),
-    ("no output", { unlink($0.file(first)) }),
-    ("no journal", { unlink($0.file(journal)) }),
-    ("an empty journal", { truncate($0.file(journal), 0) }),
-    ("a cut head", { truncate($0.file(journal), 300) }),
-    ("a damaged head", { flip($0.file(journal), at: 100) }),
-    ("a damaged record", { flip($0.file(journal), at: 1700) }),
-    ("a torn record", { truncate($0.file(journal), 2001) }),
-    ("another file's journal", { $0.write(journal, "no journal") }),
+  // What of the work is still of use then.
+  enum Use { case none, some, all }
+  let damages: [(String, Use, (TemporaryFolder) -> Void)] = [
+    ("nothing", .all, { _ in }),
+    ("a byte of an output", .some, { flip($0.file(first), at: 700_000) }),
+    ("a cut output", .some, { truncate($0.file(first), 600_000) }),
+    ("a grown output", .all, { truncate($0.file(first), 60_000_000) }),
+    ("an empty output", .some, { truncate($0.file(first), 0) }),
+    ("no output", .some, { unlink($0.file(first)) }),
+    ("no journal", .none, { unlink($0.file(journal)) }),
+    ("an empty journal", .none, { truncate($0.file(journal), 0) }),
+    ("a cut head", .none, { truncate($0.file(journal), 300) }),
+    ("a damaged head", .none, { flip($0.file(journal), at: 100) }),
+    ("a damaged record", .some, { flip($0.file(journal), at: recordsEnd($0.file(journal)) - 5) }),
+    (
+      "a torn record", .some,
+      { truncate($0.file(journal), off_t(recordsEnd($0.file(journal)) - 5)) }
+    ),
+    ("another file's journal", .none, { $0.write(journal, "no journal") }),
   ]
-  for (name, damage) in damages {
+  for (name, use, damage) in damages {
     let folder = TemporaryFolder()
-    #expect(throws: ConversionCancelled.self) {
+    let stopped = #expect(throws: ConversionCancelled.self) {
       var converter = try Work.split.converter(in: folder.path)
       converter.weightsPerChunk = 8192
       _ = try run(converter, until: 2_500_000)
     }
+    let done = try #require(stopped?.kept?.finished?.byteCount)
     #expect(folder.list().contains(first) && folder.list().contains(journal))
     damage(folder)
     var converter = try Work.split.converter(in: folder.path)
     converter.start = .resume
-    _ = try converter.run()
+    let resumed = try converter.run().resumedByteCount
+    switch use {
+    case .none: #expect(resumed == 0, "\(name)")
+    case .some: #expect(resumed > 0 && resumed < done, "\(name): \(resumed) of \(done)")
+    case .all: #expect(resumed == done, "\(name): \(resumed) of \(done)")
+    }
     #expect(try contents(folder) == expected, "\(name)")
   }
+}
+
+/// The end of a journal's last whole record.
+private func recordsEnd(_ path: String) -> Int {
+  let count = Int((try? PositionalFile(path))?.byteCount ?? 0)
+  return count / JournalRecord.byteCount * JournalRecord.byteCount
 }
 
 private func flip(_ path: String, at offset: Int) {
@@ -268,6 +286,84 @@ func killedBetweenRenames(_ renamed: Int) throws {
   #expect(plan.status == 0 && plan.error.contains("is unfinished"), "\(plan.error)")
   #expect(Command.ingot("finish", out, "--discard").status == 0)
   #expect(folder.list() == ["model"])
+}
+
+/// Whoever holds an unfinished output alone keeps every other process from it.
+@Test func lockedOutputsAreLeftAlone() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  let partial = folder.file(".out.gguf.ingot.partial")
+  let held = try #require(
+    try LockedFile(partial, creating: true, lock: .exclusive, output: out))
+  try held.write([1, 2, 3], at: 0)
+  for options in [[], ["--resume"], ["--part", "1/2"]] {
+    let result = Command.run([Command.ingot, "convert", llama3, "-o", out] + options)
+    #expect(result.status == 73 && result.error.contains("another process"), "\(result)")
+    #expect(folder.list() == [".out.gguf.ingot.partial"], "\(options)")
+    #expect(try PositionalFile.readAll(partial, limit: 10) == [1, 2, 3])
+  }
+  // Left without a journal, it tells nothing; nothing is left of it in the end.
+  held.close()
+  let finished = Command.ingot("finish", out)
+  #expect(finished.status == 65 && finished.error.contains("--discard"), "\(finished)")
+  let discarded = Command.ingot("finish", out, "--discard")
+  #expect(discarded.status == 0 && discarded.error.contains("removed"), "\(discarded)")
+  #expect(folder.list().isEmpty)
+  let again = Command.ingot("finish", out, "--discard")
+  #expect(again.status == 0 && again.error.contains("nothing unfinished"), "\(again)")
+}
+
+/// Journals that nobody wrote: no file is cut, renamed or removed for them but unfinished outputs.
+@Test func madeUpJournalsChangeNothing() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  folder.makeFolder("other")
+  let victims = [
+    folder.write("other/victim.gguf", "somebody's"), folder.write("victim.gguf", "somebody's"),
+    folder.write("other/.victim.gguf.ingot.partial", "somebody's"),
+    folder.write(".out.gguf.ingot.partial", "what was written"),
+  ]
+  func journal(_ outputs: [(String, UInt64)], share: WorkShare? = nil, records: [JournalRecord])
+    throws
+  {
+    let head = JournalHead(
+      identity: JournalHead.Identity(run: ["ingot"], local: []),
+      outputs: outputs.map {
+        JournalHead.Output(path: $0.0, byteCount: $0.1, share: 0..<$0.1)
+      }, share: share, command: ["ingot"])
+    var bytes = head.bytes
+    for record in records { record.append(to: &bytes, seed: head.seed) }
+    folder.write(".out.gguf.ingot.journal", bytes)
+  }
+  let done = JournalRecord(output: JournalRecord.done, range: 0..<0, hash: 0)
+  let sealed = JournalRecord(output: JournalRecord.sealed, range: 0..<0, hash: 0)
+  let one = Array("w".utf8).withUnsafeBytes { RangeHash.hash64($0) }
+  let cases: [([(String, UInt64)], [JournalRecord], Int32)] = [
+    // Shorter than what was written, and nothing of it recorded; or recorded as something else.
+    ([("out.gguf", 4)], [done], 1),
+    ([("out.gguf", 4)], [done, JournalRecord(output: 0, range: 0..<4, hash: 1)], 1),
+    ([("out.gguf", 4)], [done, sealed], 1),
+    // Right as far as it goes, without the end of the run.
+    ([("out.gguf", 1)], [JournalRecord(output: 0, range: 0..<1, hash: one)], 1),
+    ([(folder.file("other/victim.gguf"), 4)], [done, sealed], 65),
+    ([("out.gguf", 1), (folder.file("other/victim.gguf"), 4)], [done, sealed], 65),
+    ([("out.gguf", 1 << 62), ("b.gguf", 1 << 62)], [done, sealed], 65),
+    ([("../other/victim.gguf", 4)], [done, sealed], 65),
+    ([("other", 4)], [done, sealed], 73),
+  ]
+  for (index, (outputs, records, status)) in cases.enumerated() {
+    try journal(outputs, records: records)
+    let result = Command.ingot("finish", out)
+    #expect(result.status == status, "\(index): \(result)")
+    for victim in victims {
+      let text = String(decoding: try PositionalFile.readAll(victim, limit: 100), as: UTF8.self)
+      #expect(text == (victim == victims[3] ? "what was written" : "somebody's"), "\(index)")
+    }
+  }
+  // A journal that was given another part's name is that part's nevertheless.
+  unlink(folder.file(".out.gguf.ingot.journal"))
+  try journal([("out.gguf", 4)], share: WorkShare(number: 1, of: 2), records: [done])
+  #expect(Command.ingot("finish", out).status == 65)
 }
 
 /// Two conversions to one output: the second one is refused, the first one is left alone.

@@ -1,5 +1,6 @@
 import ByteIO
 import GGUF
+import Tensors
 import TestSupport
 import Testing
 import Verification
@@ -135,4 +136,35 @@ private func has(_ findings: [String], _ words: String...) -> Bool {
   let report = try ArchiveCheck(rules: .forTests).run(path, against: pair.manifest)
   #expect(report.passed)
   #expect(report.findings.map { "\($0)" }.contains { $0.contains("is called model.gguf") })
+}
+
+/// What types were expected to cost is a number, and part of the origin.
+@Test func numbersOfTheOriginAreCompared() throws {
+  let folder = TemporaryFolder()
+  var model = ExampleModel()
+  let key: ExactString = "ingot.recipe.expected_divergence"
+  model.metadata[key] = .float64(0.0125)
+  folder.write("model.gguf", try model.bytes())
+  let made = try ArchiveManifest(
+    of: GGUFFile(folder.file("model.gguf")), threadCount: 1, isCancelled: { false })
+  let manifest = try #require(made)
+  #expect(manifest.provenance[key.string]?.double == 0.0125)
+  let again = try ArchiveManifest(parsing: manifest.bytes, file: "m.json")
+  #expect(again == manifest)
+  model.metadata[key] = .float64(0.0126)
+  folder.write("model.gguf", try model.bytes())
+  let findings = try ArchiveCheck(rules: .forTests).run(folder.file("model.gguf"), against: again)
+    .findings.map { "\($0)" }
+  #expect(has(findings, key.string, "not what the manifest says"), "\(findings)")
+}
+
+/// An archive with more of an origin than a manifest may have gets none, and is another one.
+@Test func longOriginsAreRefused() throws {
+  let pair = try Pair()
+  let long = StringTable((0...ArchiveManifest.provenanceListLimit).map { _ in "x" })
+  try pair.write { $0.metadata["ingot.options"] = .array(.string(long)) }
+  #expect(throws: FormatError.self) {
+    _ = try ArchiveManifest(of: GGUFFile(pair.path), threadCount: 1, isCancelled: { false })
+  }
+  #expect(has(try pair.findings(), "ingot.options", "not what the manifest says"))
 }

@@ -47,7 +47,7 @@ private struct BadManifest: CustomTestStringConvertible, Sendable {
   var old: String
   var new: String
   var field: String
-  var testDescription: String { "\(old) → \(new)" }
+  var testDescription: String { "\(old) → \(new.prefix(80))" }
 
   init(_ old: String, _ new: String, _ field: String) {
     self.old = old
@@ -95,6 +95,13 @@ private let badManifests: [BadManifest] = [
   BadManifest("\"bytes\": 64", "\"bytes\": 63", "tensors[0].bytes"),
   BadManifest("\"provenance\": {", "\"provenance\": [], \"x\": {", "provenance"),
   BadManifest("\"provenance\": {", "\"origin\": {", "origin"),
+  BadManifest("\"ingot.version\": \"0.1.0\"", "\"ingot.other\": \"0.1.0\"", "ingot.other"),
+  BadManifest("\"ingot.version\": \"0.1.0\"", "\"ingot.version\": true", "ingot.version"),
+  BadManifest("\"ingot.version\": \"0.1.0\"", "\"ingot.version\": {}", "ingot.version"),
+  BadManifest("\"ingot.version\": \"0.1.0\"", "\"ingot.version\": [[]]", "ingot.version"),
+  BadManifest("66104", String(repeating: "1,", count: 1 << 16) + "1", "ingot.source.byte_counts"),
+  BadManifest(
+    "0.1.0", String(repeating: "1", count: ArchiveManifest.provenanceByteLimit), "ingot.version"),
   BadManifest("\"tensors\": [", "\"tensors\": [[],", "tensors[0]"),
   BadManifest("\"files\": [", "\"files\": [], \"x\": [", "x"),
 ]
@@ -127,6 +134,28 @@ fileprivate func refusesBadManifest(_ bad: BadManifest) throws {
     try read(text.replacing(second, with: second + ",\n" + second, maxReplacements: 1))
   }
   #expect(error.map { "\($0)".contains("tensors[1].name") } == true)
+}
+
+/// Two names for the same bytes would have them hashed twice.
+@Test func refusesOverlaps() throws {
+  let text = try example().replacing("\"bytes\": 192", with: "\"bytes\": 320")
+  let start = try #require(text.firstRange(of: "    {\n      \"name\": \"output_norm.weight\""))
+  let end = try #require(text[start.lowerBound...].firstRange(of: "    }\n"))
+  let entry = text[start.lowerBound..<end.upperBound].dropLast()
+  for (offset, isSound) in [(128, false), (191, false), (192, true), (256, true)] {
+    let second = entry.replacing("output_norm", with: "other_norm")
+      .replacing("\"offset\": 128", with: "\"offset\": \(offset)")
+    // In either order.
+    for pair in [entry + ",\n" + second, second + ",\n" + entry] {
+      let changed = text.replacing(entry, with: pair, maxReplacements: 1)
+      if isSound {
+        #expect(try read(changed).tensors.count == 2)
+      } else {
+        let error = #expect(throws: FormatError.self) { try read(changed) }
+        #expect(error.map { "\($0)".contains("overlaps") } == true, "\(offset)")
+      }
+    }
+  }
 }
 
 @Test func refusesEveryTruncationOfAManifest() throws {
