@@ -263,4 +263,12 @@ extension PositionalFile.Identity {
       inode: UInt64(truncatingIfNeeded: status.st_ino), byteCount: UInt64(status.st_size),
       modifiedSeconds: Int64(modified.tv_sec), modifiedNanoseconds: Int64(modified.tv_nsec))
   }
+
+  /// Whether a later change could not leave the times as they are: the clock that they are taken from
+  /// may stand still for some milliseconds, on other machines for two seconds.
+  var isSettled: Bool {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Int64(now.tv_sec) - modifiedSeconds > 2
+  }
 }

@@ -44,6 +44,7 @@ public struct Packer: Sendable {
   }
 
   public var contentByteCount: UInt64 { files.directory.contentByteCount }
+  package var frameCount: Int { files.directory.frameCount }
 
   /// Writes the packed file, and gives it its name when it is complete.
   ///
@@ -84,8 +85,9 @@ public struct Packer: Sendable {
     let used =
       ProcessMemory.residentByteCount + Self.slack
       + UInt64(files.directory.frameCount) * UInt64(PackingJob.bytesPerFrame)
-    guard let count = WorkerMemory.workerCount(
-      atMost: wanted, limit: memoryLimit, needed: { used + UInt64(byteCount(threads: $0)) })
+    guard
+      let count = WorkerMemory.workerCount(
+        atMost: wanted, limit: memoryLimit, needed: { used + UInt64(byteCount(threads: $0)) })
     else {
       let level = options.level.map { " with --level \($0)" } ?? ""
       throw PackingRefusal(
@@ -97,7 +99,7 @@ public struct Packer: Sendable {
 
   /// Bytes that so many workers take: encoders, what they read into, and what unpacks an input that is
   /// packed itself.
-  func byteCount(threads: Int) -> Int {
+  package func byteCount(threads: Int) -> Int {
     threads
       * (files.frameByteCount + PackingJob.encoderByteCount(options, files.frameByteCount)
         + Self.bytesPerThread) + FrameCache.byteCount(threadCount: threads)

@@ -42,7 +42,7 @@ public struct PackingOptions: Hashable, Sendable {
   /// Content of a frame of a file of so many bytes; `nil` where the format has no room for it.
   ///
   /// Seekable Zstandard has one table, which readers hold: larger files have larger frames.
-  func frameByteCount(contentByteCount: UInt64) -> Int? {
+  package func frameByteCount(contentByteCount: UInt64) -> Int? {
     guard format == .seekableZstd else { return Self.frameByteCount }
     var frame = Self.seekableFrameByteCount
     while contentByteCount > UInt64(frame) * UInt64(SeekableZstd.frameCountLimit) {

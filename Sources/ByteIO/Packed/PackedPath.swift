@@ -49,18 +49,28 @@ package enum OpenedPacked: Sendable {
   }
 }
 
-/// Packed folders that were looked into last: their directories are read once, however often a path
-/// into them is asked for.
+/// Packed folders that are looked into: their directories are read once, however often a path into
+/// them is asked for.
 private final class OpenArchives: Sendable {
   static let shared = OpenArchives()
 
-  private struct Known: Sendable {
-    var path: String
-    var archive: PackedArchive
+  /// An archive that somebody reads, or that is held here.
+  ///
+  /// Weak references are loaded and cleared atomically; the other one changes under the lock.
+  private final class Known: @unchecked Sendable {
+    let path: String
+    weak var archive: PackedArchive?
+    var held: PackedArchive?
+
+    init(_ path: String, _ archive: PackedArchive) {
+      self.path = path
+      self.archive = archive
+      held = archive.file.identity.isSettled ? archive : nil
+    }
   }
-  /// The last one first. Two are held, for what compares one model with another; those before them
-  /// live as long as somebody reads them.
+  /// The last one first.
   private let archives = Guarded<[Known]>([])
+  /// Enough for what compares one model with another.
   private static let heldCount = 2
 
   /// The archive under a path, opened unless it is open and the file has not changed.
@@ -68,24 +78,28 @@ private final class OpenArchives: Sendable {
   /// - Parameters:
   ///   - path: leads to a regular file.
   ///   - identity: of that file as it is now.
+  /// - Returns: `nil` when the file is no packed folder.
+  /// - Throws: when it is one and damaged.
   func archive(at path: String, _ identity: PositionalFile.Identity) throws(FormatError)
     -> PackedArchive?
   {
-    let known: PackedArchive? = archives.withLock { archives in
+    let known = archives.withLock { archives -> PackedArchive? in
       guard let index = archives.firstIndex(where: { $0.path == path }) else { return nil }
       let known = archives.remove(at: index)
-      guard known.archive.file.identity == identity else { return nil }
+      guard let archive = known.archive, archive.file.identity == identity else { return nil }
       archives.insert(known, at: 0)
-      return known.archive
+      return archive
     }
     if let known { return known }
     guard case .archive(let archive) = try OpenedPacked(PositionalFile(plain: path)),
       archive.directory.kind == .folder
     else { return nil }
     archives.withLock { archives in
-      archives.removeAll { $0.path == path }
-      archives.insert(Known(path: path, archive: archive), at: 0)
-      if archives.count > Self.heldCount { archives.removeLast() }
+      archives.removeAll { $0.path == path || $0.archive == nil }
+      archives.insert(Known(path, archive), at: 0)
+      for known in archives.filter({ $0.held != nil }).dropFirst(Self.heldCount) {
+        known.held = nil
+      }
     }
     return archive
   }

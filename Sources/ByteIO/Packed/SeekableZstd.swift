@@ -129,7 +129,11 @@ package final class SeekableZstd: FramedContent {
     let packedByteCount = Int(stored.place.upperBound - stored.place.lowerBound)
     // An empty frame is a header and an empty block; what is larger is not read for nothing.
     guard packedByteCount <= 2 * Int(Self.frameByteLimit) else {
-      throw error(stored, .unsupported(found: "no content in \(packedByteCount) bytes", allowed: "less"))
+      throw error(
+        stored,
+        .unsupported(
+          found: "no content in \(packedByteCount) bytes",
+          allowed: "at most \(2 * Self.frameByteLimit) bytes"))
     }
     let fault = try FrameDecoderPool.shared.withDecoder { decoder throws(FormatError) -> String? in
       let packed = decoder.packedBuffer(packedByteCount)
