@@ -194,7 +194,8 @@ let package = Package(
     .target(
       name: "FuzzedReaders",
       dependencies: [
-        "Checkpoints", "Architectures", "Tokenizers", "GGUF", "StrictJSON", "ByteIO", "TestSupport",
+        "Checkpoints", "Architectures", "Tokenizers", "GGUF", "Packing", "StrictJSON", "ByteIO",
+        "TestSupport",
       ],
       path: "Tests/Fuzz/Readers"),
     .testTarget(name: "FuzzTests", dependencies: ["FuzzedReaders", "ByteIO", "TestSupport"]),

@@ -221,15 +221,7 @@ public final class PositionalFile: Sendable {
       let kind = status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "a device, pipe or socket"
       throw notRegular(path, kind: kind)
     }
-    #if canImport(Darwin)
-      let modified = status.st_mtimespec
-    #else
-      let modified = status.st_mtim
-    #endif
-    return Identity(
-      device: UInt64(truncatingIfNeeded: status.st_dev),
-      inode: UInt64(truncatingIfNeeded: status.st_ino), byteCount: UInt64(status.st_size),
-      modifiedSeconds: Int64(modified.tv_sec), modifiedNanoseconds: Int64(modified.tv_nsec))
+    return Identity(status)
   }
 
   private static func notRegular(_ path: String, kind: String) -> FormatError {
@@ -256,4 +248,27 @@ private final class OpenDescriptor: Sendable {
   let descriptor: FileDescriptor
   init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
   deinit { try? descriptor.close() }
+}
+
+extension PositionalFile.Identity {
+  /// What a call of the `stat` family said.
+  init(_ status: stat) {
+    #if canImport(Darwin)
+      let modified = status.st_mtimespec
+    #else
+      let modified = status.st_mtim
+    #endif
+    self.init(
+      device: UInt64(truncatingIfNeeded: status.st_dev),
+      inode: UInt64(truncatingIfNeeded: status.st_ino), byteCount: UInt64(status.st_size),
+      modifiedSeconds: Int64(modified.tv_sec), modifiedNanoseconds: Int64(modified.tv_nsec))
+  }
+
+  /// Whether a later change could not leave the times as they are: the clock that they are taken from
+  /// may stand still for some milliseconds, on other machines for two seconds.
+  var isSettled: Bool {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Int64(now.tv_sec) - modifiedSeconds > 2
+  }
 }

@@ -1,2 +1,3 @@
-// Zstandard, the reference library.
+// Zstandard, the reference library; what a compressor will allocate is told by its static part.
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>

@@ -6,6 +6,8 @@ package struct MemoryBudget: Sendable {
   package var weightsPerChunk: Int
   /// Of tensors whose rows the input gathers; at least `weightsPerChunk`.
   package var gatheredWeightsPerChunk: Int
+  /// Bytes that the limit leaves.
+  package var spareByteCount: Int
 
   /// The limit is below what the smallest possible run of this plan needs.
   package struct TooSmall: Error, Sendable, CustomStringConvertible {
@@ -66,5 +68,7 @@ package struct MemoryBudget: Sendable {
       gathered /= 2
     }
     gatheredWeightsPerChunk = max(weights, gathered)
+    let taken = bytes(threads, gatheredWeightsPerChunk)
+    spareByteCount = taken < limit ? Int(clamping: limit - taken) : 0
   }
 }

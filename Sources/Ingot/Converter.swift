@@ -90,6 +90,9 @@ public struct Converter: Sendable {
           + UInt64(inputs.source.heldByteLimit(threadCount: threadCount)),
         peak: planningPeak, besides: FrameCache.byteCount)
     }
+    if FrameCache.isInUse {
+      inputs.source.hold(upTo: min(budget.spareByteCount, Self.heldByteLimit))
+    }
     var conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
       kernels: kernels, threadCount: budget.threadCount,
@@ -103,6 +106,10 @@ public struct Converter: Sendable {
     return ConversionSummary(
       plan: plan, outcome: outcome, share: self.start.share, elapsed: ContinuousClock.now - start)
   }
+
+  /// Frames of packed files are unpacked whole: what is read of them in strips is held, up to the
+  /// largest matrix of an expert that there is (Llama 4).
+  private static let heldByteLimit = 96 << 20
 
   /// Gives the errors about options of the layers below the one type that callers look for.
   static func statingUsage<Result>(_ body: () throws -> Result) throws -> Result {

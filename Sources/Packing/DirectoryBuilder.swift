@@ -3,19 +3,19 @@ import ByteIO
 /// Makes a directory entry by entry, in the order of names.
 struct DirectoryBuilder {
   private(set) var directory: PackedDirectory
-  private let frameByteCount: Int
 
-  init(kind: PackedDirectory.Kind, rootName: String, frameByteCount: Int) {
-    directory = PackedDirectory(
-      kind: kind, rootName: rootName, typeNames: [], entries: [], regions: [])
-    self.frameByteCount = frameByteCount
+  init(kind: PackedDirectory.Kind, rootName: String) {
+    directory = PackedDirectory(kind: kind, rootName: rootName)
   }
 
   mutating func addEmptyFolder(_ name: ExactString) throws {
     append(name, .emptyFolder, byteCount: 0, firstRegion: directory.regions.count)
   }
 
-  mutating func add(_ name: ExactString, byteCount: UInt64, runs: [ContentRun]) throws {
+  /// Adds a file, whose runs are cut into frames of so much content.
+  mutating func add(
+    _ name: ExactString, byteCount: UInt64, frameByteCount: Int, runs: [ContentRun]
+  ) throws {
     let firstRegion = directory.regions.count
     var start = directory.contentByteCount
     for run in runs {

@@ -26,17 +26,16 @@ final class FrameEncoder: ContentEncoder {
 
   init(_ options: PackingOptions, contentByteLimit: Int) throws {
     self.options = options
-    entropy = try ZstdCompressor(.entropyOnly)
-    search = try ZstdCompressor(.level(options.level ?? PackingOptions.textLevel))
+    let modes = Self.modes(options)
+    entropy = try ZstdCompressor(modes[0])
+    search = try ZstdCompressor(modes[1])
     planes = .allocate(byteCount: contentByteLimit, alignment: 64)
-    let bound = max(
-      ZSTD_compressBound(contentByteLimit), Int(LZ4_compressBound(Int32(contentByteLimit))))
+    let bound = Self.trialByteCount(contentByteLimit)
     packed = .allocate(
       byteCount: PackedFormat.frameByteLimit(content: contentByteLimit, .words64) + bound,
       alignment: 64)
     trial = .allocate(byteCount: bound, alignment: 64)
-    lz4State = .allocate(
-      byteCount: Int(max(LZ4_sizeofState(), LZ4_sizeofStateHC())), alignment: 16)
+    lz4State = .allocate(byteCount: Self.lz4StateByteCount, alignment: 16)
   }
 
   deinit {
@@ -47,11 +46,30 @@ final class FrameEncoder: ContentEncoder {
   }
 
   /// Bytes that one encoder allocates, the library's own included.
-  static func byteCount(_ options: PackingOptions) -> Int {
-    let content = options.contentByteLimit
-    // Tables of a high level for a frame of 256 KiB, as resident memory showed.
-    let library = options.codec == .lz4 ? 1 << 20 : (options.level ?? 3) > 12 ? 10 << 20 : 3 << 20
-    return 4 * content + library
+  static func byteCount(_ options: PackingOptions, contentByteLimit: Int) -> Int {
+    let bound = trialByteCount(contentByteLimit)
+    let buffers =
+      contentByteLimit + bound
+      + PackedFormat.frameByteLimit(content: contentByteLimit, .words64) + bound
+    return buffers + lz4StateByteCount
+      + (options.codec == .lz4
+        ? 0
+        : modes(options).reduce(0) {
+          $0 + ZstdCompressor.byteCount($1, contentByteLimit: contentByteLimit)
+        })
+  }
+
+  private static func modes(_ options: PackingOptions) -> [ZstdCompressor.Mode] {
+    [.entropyOnly, .level(options.level ?? PackingOptions.textLevel)]
+  }
+
+  /// Room that either codec may ask for.
+  private static func trialByteCount(_ contentByteLimit: Int) -> Int {
+    max(ZSTD_compressBound(contentByteLimit), Int(LZ4_compressBound(Int32(contentByteLimit))))
+  }
+
+  private static var lz4StateByteCount: Int {
+    Int(max(LZ4_sizeofState(), LZ4_sizeofStateHC()))
   }
 
   func pack(_ content: UnsafeRawBufferPointer, _ region: PackedDirectory.Region) throws
@@ -133,9 +151,18 @@ final class SeekableEncoder: ContentEncoder {
   private let packed: UnsafeMutableRawBufferPointer
 
   init(_ options: PackingOptions, contentByteLimit: Int) throws {
-    compressor = try ZstdCompressor(
-      .level(options.level ?? PackingOptions.textLevel), hasChecksum: true)
+    compressor = try ZstdCompressor(Self.mode(options), hasChecksum: true)
     packed = .allocate(byteCount: ZSTD_compressBound(contentByteLimit), alignment: 64)
+  }
+
+  private static func mode(_ options: PackingOptions) -> ZstdCompressor.Mode {
+    .level(options.level ?? PackingOptions.textLevel)
+  }
+
+  /// Bytes that one encoder allocates, the library's own included.
+  static func byteCount(_ options: PackingOptions, contentByteLimit: Int) -> Int {
+    ZSTD_compressBound(contentByteLimit)
+      + ZstdCompressor.byteCount(mode(options), contentByteLimit: contentByteLimit)
   }
 
   deinit { packed.deallocate() }
@@ -145,57 +172,5 @@ final class SeekableEncoder: ContentEncoder {
   {
     let count = try compressor.compress(content, into: packed)
     return UnsafeRawBufferPointer(rebasing: packed[..<count])
-  }
-}
-
-/// A compressor of Zstandard with fixed parameters.
-final class ZstdCompressor {
-  enum Mode {
-    /// Huffman coding of single bytes, no repetitions.
-    case entropyOnly
-    case level(Int)
-  }
-
-  struct Failure: Error, CustomStringConvertible {
-    var description: String
-  }
-
-  private let context: OpaquePointer?
-
-  init(_ mode: Mode, hasChecksum: Bool = false) throws {
-    context = ZSTD_createCCtx()
-    switch mode {
-    case .entropyOnly:
-      // The fastest level looks for repetitions at next to no place. It would leave literals as they
-      // are, unless told otherwise: parameter 5 is the "literal compression mode", 1 is "enable".
-      try set(ZSTD_c_compressionLevel, ZSTD_minCLevel())
-      // A library in which this means something else is asked for its fastest ordinary level.
-      do { try set(ZSTD_c_experimentalParam5, 1) } catch { try set(ZSTD_c_compressionLevel, 1) }
-    case .level(let level): try set(ZSTD_c_compressionLevel, Int32(level))
-    }
-    try set(ZSTD_c_contentSizeFlag, 1)
-    try set(ZSTD_c_checksumFlag, hasChecksum ? 1 : 0)
-  }
-
-  deinit { ZSTD_freeCCtx(context) }
-
-  private func set(_ parameter: ZSTD_cParameter, _ value: Int32) throws {
-    try Self.check(ZSTD_CCtx_setParameter(context, parameter, value))
-  }
-
-  /// - Returns: bytes written.
-  func compress(_ bytes: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer) throws
-    -> Int
-  {
-    try Self.check(
-      ZSTD_compress2(context, target.baseAddress, target.count, bytes.baseAddress, bytes.count))
-  }
-
-  @discardableResult
-  private static func check(_ result: Int) throws -> Int {
-    guard ZSTD_isError(result) == 0 else {
-      throw Failure(description: "Zstandard: \(String(cString: ZSTD_getErrorName(result)))")
-    }
-    return result
   }
 }

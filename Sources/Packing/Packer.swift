@@ -40,11 +40,11 @@ public struct Packer: Sendable {
     {
       throw PackingRefusal("the output \(printable(output)) would be packed, too: choose another")
     }
-    files = try PackingInput(
-      input, frameByteCount: options.contentByteLimit, tellsTensors: options.format == .ingot)
+    files = try PackingInput(input, options)
   }
 
   public var contentByteCount: UInt64 { files.directory.contentByteCount }
+  package var frameCount: Int { files.directory.frameCount }
 
   /// Writes the packed file, and gives it its name when it is complete.
   ///
@@ -81,18 +81,48 @@ public struct Packer: Sendable {
 
   /// As many threads as the memory limit has room for.
   private func workerCount() throws -> Int {
-    let perThread = UInt64(FrameEncoder.byteCount(options) + Self.bytesPerThread)
-    let fixed =
+    let wanted = max(1, min(threadCount, files.directory.frameCount))
+    let used =
       ProcessMemory.residentByteCount + Self.slack
       + UInt64(files.directory.frameCount) * UInt64(PackingJob.bytesPerFrame)
-      + UInt64(FrameCache.byteCount(threadCount: threadCount))
-    guard fixed + perThread <= memoryLimit else {
+    guard
+      let count = WorkerMemory.workerCount(
+        atMost: wanted, limit: memoryLimit, needed: { used + UInt64(byteCount(threads: $0)) })
+    else {
+      let level = options.level.map { " with --level \($0)" } ?? ""
       throw PackingRefusal(
-        "--memory-limit \(memoryLimit) bytes is too small: this needs about "
-          + "\(((fixed + perThread) >> 20) + 1)MiB")
+        WorkerMemory.refusal(limit: memoryLimit, needed: used + UInt64(byteCount(threads: 1)))
+          + level)
     }
-    let room = Int((memoryLimit - fixed) / perThread)
-    return max(1, min(threadCount, room, files.directory.frameCount))
+    return count
+  }
+
+  /// Bytes that so many workers take: encoders, what they read into, and what unpacks an input that is
+  /// packed itself.
+  package func byteCount(threads: Int) -> Int {
+    threads
+      * (files.frameByteCount + PackingJob.encoderByteCount(options, files.frameByteCount)
+        + Self.bytesPerThread) + FrameCache.byteCount(threadCount: threads)
+  }
+}
+
+/// The division of a memory limit among the workers of a run.
+enum WorkerMemory {
+  /// The largest count up to a limit for which memory suffices; `nil` when one worker is too many.
+  static func workerCount(
+    atMost wanted: Int, limit: UInt64, needed: (Int) -> UInt64
+  ) -> Int? {
+    guard needed(1) <= limit else { return nil }
+    var (low, high) = (1, max(1, wanted))
+    while low < high {
+      let middle = (low + high + 1) / 2
+      if needed(middle) <= limit { low = middle } else { high = middle - 1 }
+    }
+    return low
+  }
+
+  static func refusal(limit: UInt64, needed: UInt64) -> String {
+    "--memory-limit \(limit) bytes is too small: this needs about \((needed >> 20) + 1)MiB"
   }
 }
 

@@ -12,6 +12,8 @@ final class PackingInput: Sendable {
   }
 
   let directory: PackedDirectory
+  /// Content of a frame.
+  let frameByteCount: Int
   /// One for each entry; `nil` for empty folders.
   let files: [File?]
   /// Packed files in a plain folder are packed as they are; everything else is unpacked first.
@@ -25,10 +27,9 @@ final class PackingInput: Sendable {
   ///
   /// - Parameters:
   ///   - path: of the file or folder.
-  ///   - frameByteCount: content of a frame.
-  ///   - tellsTensors: whether weights are told from other bytes.
+  ///   - options: the format tells weights from other bytes or does not, and how large frames are.
   /// - Throws: `FormatError` about what cannot be packed, `PackingRefusal` for too much of it.
-  init(_ path: String, frameByteCount: Int, tellsTensors: Bool) throws {
+  init(_ path: String, _ options: PackingOptions) throws {
     packed = try PackedPath(path)?.archive
     var names: [(name: ExactString, path: String?)] = []
     let isFolder = DirectoryListing.isFolder(path)
@@ -41,8 +42,8 @@ final class PackingInput: Sendable {
       names = [(ExactString(OutputFile.name(of: path)), path)]
     }
     var builder = DirectoryBuilder(
-      kind: isFolder ? .folder : .file, rootName: Self.rootName(path),
-      frameByteCount: frameByteCount)
+      kind: isFolder ? .folder : .file, rootName: Self.rootName(path))
+    var largestFrame = 0
     var files: [File?] = []
     for (name, path) in names {
       guard let path else {
@@ -51,13 +52,20 @@ final class PackingInput: Sendable {
         continue
       }
       let file = try Self.open(path, readsPlain)
+      guard let frame = options.frameByteCount(contentByteCount: file.byteCount) else {
+        throw PackingRefusal(
+          "\(printable(path)) has \(file.byteCount) bytes: --format seekable-zstd has room for "
+            + "\(SeekableZstd.contentByteLimit); without it files of any size are packed")
+      }
+      largestFrame = max(largestFrame, frame)
       try builder.add(
-        name, byteCount: file.byteCount,
-        runs: tellsTensors ? ContentRuns.of(file) : ContentRuns.plain(file))
+        name, byteCount: file.byteCount, frameByteCount: frame,
+        runs: options.format == .ingot ? ContentRuns.of(file) : ContentRuns.plain(file))
       files.append(
         File(name: name, path: path, identity: file.identity, byteCount: file.byteCount))
     }
     directory = builder.directory
+    frameByteCount = largestFrame
     self.files = files
     guard directory.entries.count <= PackedFormat.entryCountLimit,
       UInt64(directory.bytes.count) <= PackedFormat.directoryByteLimit

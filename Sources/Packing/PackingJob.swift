@@ -62,14 +62,14 @@ final class PackingJob: Sendable {
   func work() {
     let directory = files.directory
     let buffer = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: options.contentByteLimit, alignment: 64)
+      byteCount: files.frameByteCount, alignment: 64)
     defer { buffer.deallocate() }
     var frame = 0
     do {
       let encoder: any ContentEncoder =
         options.format == .ingot
-        ? try FrameEncoder(options, contentByteLimit: options.contentByteLimit)
-        : try SeekableEncoder(options, contentByteLimit: options.contentByteLimit)
+        ? try FrameEncoder(options, contentByteLimit: files.frameByteCount)
+        : try SeekableEncoder(options, contentByteLimit: files.frameByteCount)
       while true {
         frame = nextFrame.wrappingAdd(1, ordering: .relaxed).oldValue
         guard frame < directory.frameCount else { return }
@@ -89,6 +89,13 @@ final class PackingJob: Sendable {
     } catch {
       fail(frame, error)
     }
+  }
+
+  /// Bytes that the encoder of one worker allocates.
+  static func encoderByteCount(_ options: PackingOptions, _ frameByteCount: Int) -> Int {
+    options.format == .ingot
+      ? FrameEncoder.byteCount(options, contentByteLimit: frameByteCount)
+      : SeekableEncoder.byteCount(options, contentByteLimit: frameByteCount)
   }
 
   private func read(_ range: Range<UInt64>, into content: UnsafeMutableRawBufferPointer) throws {
@@ -178,25 +185,33 @@ final class PackingJob: Sendable {
     return offset + UInt64(bytes.count) + PackedFormat.trailerByteCount
   }
 
+  /// Writes the table piece by piece: a large file's has tens of megabytes.
   private func writeSeekTable() throws -> UInt64 {
     let placed = placed.withLock { $0 }
-    var entries: [UInt8] = []
+    let byteCount = UInt64(placed.ends.count) * 12 + SeekableZstd.footerByteCount
+    var offset = placed.end
+    var piece = littleEndian(SeekableZstd.skippableMagic) + littleEndian(UInt32(byteCount))
     var start: UInt64 = 0
     for frame in placed.ends.indices {
       let content = files.directory.region(ofFrame: frame).content(of: frame)
-      entries += littleEndian(UInt32(placed.ends[frame] - start))
-      entries += littleEndian(UInt32(content.upperBound - content.lowerBound))
-      entries += littleEndian(UInt32(truncatingIfNeeded: placed.checksums[frame]))
+      piece += littleEndian(UInt32(placed.ends[frame] - start))
+      piece += littleEndian(UInt32(content.upperBound - content.lowerBound))
+      piece += littleEndian(UInt32(truncatingIfNeeded: placed.checksums[frame]))
       start = placed.ends[frame]
+      if piece.count >= Self.tablePieceByteCount {
+        try file.write(piece, at: offset)
+        offset += UInt64(piece.count)
+        piece.removeAll(keepingCapacity: true)
+      }
     }
-    let byteCount = UInt32(entries.count) + UInt32(SeekableZstd.footerByteCount)
-    let table =
-      littleEndian(SeekableZstd.skippableMagic) + littleEndian(byteCount) + entries
-      + littleEndian(UInt32(placed.ends.count)) + [SeekableZstd.checksumFlag]
+    piece +=
+      littleEndian(UInt32(placed.ends.count)) + [SeekableZstd.checksumFlag]
       + littleEndian(SeekableZstd.footerMagic)
-    try file.write(table, at: placed.end)
-    return placed.end + UInt64(table.count)
+    try file.write(piece, at: offset)
+    return offset + UInt64(piece.count)
   }
+
+  private static let tablePieceByteCount = 64 << 10
 }
 
 extension PackedDirectory {

@@ -1,3 +1,4 @@
+import ByteIO
 import CLZ4
 import CZstd
 
@@ -38,8 +39,17 @@ public struct PackingOptions: Hashable, Sendable {
   /// Of Zstandard for what is not weights.
   static let textLevel = 3
 
-  var contentByteLimit: Int {
-    format == .ingot ? Self.frameByteCount : Self.seekableFrameByteCount
+  /// Content of a frame of a file of so many bytes; `nil` where the format has no room for it.
+  ///
+  /// Seekable Zstandard has one table, which readers hold: larger files have larger frames.
+  package func frameByteCount(contentByteCount: UInt64) -> Int? {
+    guard format == .seekableZstd else { return Self.frameByteCount }
+    var frame = Self.seekableFrameByteCount
+    while contentByteCount > UInt64(frame) * UInt64(SeekableZstd.frameCountLimit) {
+      frame *= 2
+      guard frame <= Int(SeekableZstd.frameByteLimit) else { return nil }
+    }
+    return frame
   }
 }
 

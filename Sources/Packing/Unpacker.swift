@@ -70,19 +70,15 @@ public struct Unpacker: Sendable {
 
   /// As many threads as the memory limit has room for.
   private func workerCount() throws -> Int {
-    let content = packed.content
-    let perThread =
-      UInt64(FrameCache.byteCount(threadCount: 1) - FrameCache.byteCount(threadCount: 0))
-      + (512 << 10)
-    let fixed =
-      ProcessMemory.residentByteCount + (4 << 20) + UInt64(FrameCache.byteCount(threadCount: 0))
-    guard fixed + perThread <= memoryLimit else {
-      throw PackingRefusal(
-        "--memory-limit \(memoryLimit) bytes is too small: this needs about "
-          + "\(((fixed + perThread) >> 20) + 1)MiB")
+    let used = ProcessMemory.residentByteCount + (4 << 20)
+    func needed(_ threads: Int) -> UInt64 {
+      used + UInt64(FrameCache.byteCount(threadCount: threads) + threads * (512 << 10))
     }
-    let room = Int((memoryLimit - fixed) / perThread)
-    return max(1, min(threadCount, room, content.frameCount))
+    let wanted = min(threadCount, packed.content.frameCount)
+    guard
+      let count = WorkerMemory.workerCount(atMost: wanted, limit: memoryLimit, needed: needed)
+    else { throw PackingRefusal(WorkerMemory.refusal(limit: memoryLimit, needed: needed(1))) }
+    return count
   }
 
   private var fileCount: Int {
@@ -150,7 +146,10 @@ private final class UnpackingJob: Sendable {
   private func prefetch(behind frame: ContentFrame) {
     let window = Self.prefetchedByteCount
     let number = frame.content.lowerBound / window
-    guard frame.index == 0 || (frame.content.lowerBound - 1) / window != number else { return }
+    guard
+      frame.index == 0
+        || frame.content.lowerBound > 0 && (frame.content.lowerBound - 1) / window != number
+    else { return }
     let start = frame.index == 0 ? 0 : (number + 1) * window
     content.prefetch(at: start, byteCount: Int(frame.index == 0 ? 2 * window : window))
   }

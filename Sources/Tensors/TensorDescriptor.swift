@@ -79,6 +79,9 @@ public protocol TensorSource: Sendable {
   /// Most bytes that `read` holds beside the buffers of its callers.
   func heldByteLimit(threadCount: Int) -> Int
 
+  /// Allows reads to keep so many bytes more, where that spares reading the same again and again.
+  func hold(upTo byteCount: Int)
+
   /// Throws when a file is no longer what it was when it was opened.
   func checkUnchanged() throws(FormatError)
 }
@@ -100,6 +103,7 @@ extension TensorSource {
   }
 
   public func heldByteLimit(threadCount: Int) -> Int { 0 }
+  public func hold(upTo byteCount: Int) {}
   public func rowsReadTogether(_ tensor: TensorDescriptor) -> Int { 1 }
   public func prefetch(_ tensor: TensorDescriptor, at byteOffset: Int, byteCount: Int) {}
 }

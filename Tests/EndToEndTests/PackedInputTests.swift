@@ -38,6 +38,21 @@ private func expectSuccess(_ arguments: String...) {
   for name in names { #expect(try sameBytes(source + "/" + name, folder.file("out/" + name))) }
 }
 
+/// Transposed experts are read in strips of packed frames.
+@Test func convertsPackedTransposedExperts() throws {
+  let checkpoint = try RandomCheckpoint("llama4-16-experts")
+  let folder = TemporaryFolder()
+  let (packed, plain) = (folder.file("x.ingot"), folder.file("plain.gguf"))
+  expectSuccess("pack", checkpoint.path, "-o", packed)
+  expectSuccess("convert", checkpoint.path, "-o", plain, "--type", "BF16", "--no-provenance")
+  for threads in ["1", "4"] {
+    let other = folder.file("other\(threads).gguf")
+    expectSuccess(
+      "convert", packed, "-o", other, "--type", "BF16", "--no-provenance", "--threads", threads)
+    #expect(try sameBytes(plain, other))
+  }
+}
+
 @Test func commandsTakePackedArchives() throws {
   let folder = TemporaryFolder()
   let source = Fixtures.path("models/llama3")
@@ -87,8 +102,14 @@ private func expectSuccess(_ arguments: String...) {
   var generator = SplitMix64(seed: 9)
   let input = folder.write(
     "big", (0..<(32 << 20)).map { _ in UInt8.random(in: 0...99, using: &generator) })
+  let seekable = ["--format", "seekable-zstd", "--level", "9"]
   for (command, arguments) in [
     ("pack", [input, "-o", folder.file("out")]), ("unpack", [folder.file("out"), "--test"]),
+    // Packed input is unpacked on the way; higher levels have larger tables.
+    ("pack", [folder.file("out"), "-o", folder.file("again")]),
+    ("pack", [input, "-o", folder.file("other"), "--level", "12"]),
+    ("pack", [input, "-o", folder.file("seekable")] + seekable),
+    ("unpack", [folder.file("seekable"), "--test"]),
   ] {
     let result = Command.run(
       [Command.ingot, command] + arguments + [
@@ -101,6 +122,67 @@ private func expectSuccess(_ arguments: String...) {
       [Command.ingot, command] + arguments + ["--memory-limit", "1MiB"])
     #expect(small.status == 64 && small.error.contains("--memory-limit"))
   }
+}
+
+@Test func levelsThatDoNotFitAreTold() throws {
+  let folder = TemporaryFolder()
+  let input = folder.write("file", [UInt8](repeating: 1, count: 2 << 20))
+  let result = Command.ingot(
+    "pack", input, "-o", folder.file("out"), "--format", "seekable-zstd", "--level", "22",
+    "--memory-limit", "24MiB")
+  #expect(result.status == 64, "\(result.error)")
+  #expect(result.error.contains("--memory-limit") && result.error.contains("--level 22"))
+  expectSuccess(
+    "pack", input, "-o", folder.file("out"), "--format", "seekable-zstd", "--memory-limit", "24MiB")
+}
+
+private func flipped(_ bytes: [UInt8], _ index: Int) -> [UInt8] {
+  var bytes = bytes
+  bytes[index] ^= 1
+  return bytes
+}
+
+/// Packed files that are damaged, or hold no model, are told from those that do.
+@Test func inspectTellsDamagedFromOther() throws {
+  let folder = TemporaryFolder()
+  let source = Fixtures.path("models/llama3")
+  let model = folder.file("model.ingot")
+  expectSuccess("pack", source, "-o", model)
+  let bytes = try PositionalFile(plain: model).read(
+    at: 0, count: Int(PositionalFile(plain: model).byteCount))
+  // Cut short; then a byte of the trailer, of the directory, and of the last page of the frame table.
+  for (name, damaged, field) in [
+    ("cut", Array(bytes.dropLast(10)), "trailer"),
+    ("trailer", flipped(bytes, bytes.count - 40), "trailer"),
+    ("directory", flipped(bytes, bytes.count - 90), "directory"),
+  ] {
+    let path = folder.write(name, damaged)
+    for arguments in [["inspect"], ["inspect", "--json"], ["convert", "-o", folder.file("out")]] {
+      let result = Command.run([Command.ingot, arguments[0], path] + arguments.dropFirst())
+      #expect(result.status == 65, "\(name) \(arguments): \(result.error)")
+      #expect(result.error.contains(path) && result.error.contains(field), "\(result.error)")
+      #expect(result.output.isEmpty)
+    }
+  }
+  // The weights' own header lies in frames.
+  let frame = folder.write("frame", flipped(bytes, bytes.count / 2))
+  #expect(Command.ingot("unpack", frame, "--test").status == 65)
+  // No model: the report is all there is to say.
+  folder.write("text.txt", String(repeating: "words ", count: 9_000))
+  folder.write("texts/a.txt", "text")
+  for (input, format) in [("text.txt", "ingot"), ("text.txt", "seekable-zstd"), ("texts", "ingot")]
+  {
+    let packed = folder.file("packed")
+    expectSuccess("pack", folder.file(input), "-o", packed, "--format", format)
+    let result = Command.ingot("inspect", packed)
+    #expect(result.status == 0 && result.output.contains("packed (\(format))"), "\(result.error)")
+    #expect(result.error.contains("no model"), "\(result.error)")
+    let json = Command.ingot("inspect", packed, "--json")
+    let document = try JSONValue(parsing: Array(json.output.utf8), file: "stdout")
+    #expect(document["packing"]?["form"]?.string == format)
+    #expect(Command.ingot("convert", packed, "-o", folder.file("out")).status == 65)
+  }
+  #expect(!folder.list().contains("out"))
 }
 
 @Test func wrongUseOfPackingIsTold() throws {

@@ -225,6 +225,38 @@ def packed_files():
         damaged = bytearray((work / "seekable").read_bytes())
         damaged[20] ^= 1
         yield "packed", "damaged", bytes(damaged)
+    yield "packed", "skippable", seekable_by_hand()
+    yield "packed", "pages", archive_of_pages()
+
+
+def seekable_by_hand():
+    """Two frames of repeated bytes between others that have no content."""
+    def run(byte, count):
+        return b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", count) + (3 | count << 3).to_bytes(3, "little") + byte
+    empty = b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00"
+    frames = [(struct.pack("<II", 0x184D2A53, 5) + b"12345", 0), (run(b"a", 300), 300), (empty, 0),
+              (struct.pack("<II", 0x184D2A50, 0), 0), (run(b"b", 200), 200), (empty, 0)]
+    table = b"".join(struct.pack("<II", len(packed), count) for packed, count in frames)
+    return (b"".join(packed for packed, _ in frames) + struct.pack("<II", 0x184D2A5E, len(table) + 9) + table
+            + struct.pack("<IBI", len(frames), 0, 0x8F92EAB1))
+
+
+def archive_of_pages():
+    """Frames of one byte over two pages; the checksums are left to the bench."""
+    count = 300
+    frames = b"".join(struct.pack("<IB", 1, index % 256) for index in range(count))
+    data = bytes.fromhex("89494e474f540d0a0100000000000000") + frames
+    table = len(data)
+    for first in range(0, count, 255):
+        page = struct.pack("<Q", 16 + 5 * first)
+        for index in range(first, min(first + 255, count)):
+            page += struct.pack("<QQ", 16 + 5 * (index + 1), 0)
+        data += page.ljust(4096, b"\0")
+    directory = struct.pack("<BH1sBIBH1sQI", 0, 1, b"w", 0, 1, 0, 1, b"w", count, 3)
+    for size in (100, 150, 50):
+        directory += struct.pack("<QIBBH", size, 1, 1, 0, 0)
+    return (data + directory
+            + struct.pack("<6QQ8s", table, count, len(data), len(directory), count, 0, 0, b"INGOTEND"))
 
 
 def main():

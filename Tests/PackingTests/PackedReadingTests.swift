@@ -1,4 +1,5 @@
 import ByteIO
+import Packing
 import TestSupport
 import Testing
 
@@ -217,6 +218,54 @@ private func readAll(_ path: String) throws(FormatError) -> [UInt8] {
   for start: UInt64 in [16 + 255 * 5 - 1, 16 + 255 * 5 + 1, 16, .max] {
     try expectRefusal("page[1].start", archive) { $0.pageStarts = [1: start] }
   }
+}
+
+/// Pages are compared with the one before, so two of them may lie about a third that nobody reads.
+@Test func pagesOutOfOrderAreNoReport() throws {
+  let pages = 5
+  var archive = ArchiveBytes(file: [])
+  let content = [UInt8](repeating: 7, count: pages * 255)
+  archive.entries[0].byteCount = UInt64(content.count)
+  // The first and last region have a page each; what lies between begins and ends with a page.
+  archive.entries[0].regions = [1, pages - 2, 1].map {
+    .init(byteCount: UInt64($0 * 255), frameByteCount: 1)
+  }
+  archive.frames = content.map { ArchiveBytes.stored([[$0]], content: [$0]) }
+  let folder = TemporaryFolder()
+  let sound = try #require(try PackingReport(folder.write("sound", archive.bytes)))
+  #expect(sound.frameCount == content.count && sound.lookedAtFrameCount == content.count)
+  #expect(sound.shares.map(\.byteCount) == [UInt64(content.count) * 5])
+  // The third page ends where the first began, and the fourth goes on from there.
+  archive.frameEnds[3 * 255 - 1] = 16
+  for index in 0..<255 { archive.frameEnds[3 * 255 + index] = UInt64(16 + 5 * (index + 1)) }
+  do {
+    _ = try PackingReport(folder.write("hostile", archive.bytes))
+    Issue.record("reported")
+  } catch {
+    #expect(
+      error.field == "frame table" && "\(error)".contains("end before they begin"), "\(error)")
+  }
+}
+
+/// A million regions take little more memory than their 16 MiB in the file.
+@Test func directoriesTakeMemoryInProportion() throws {
+  let count = (16 << 20) / 16 - 16
+  var archive = ArchiveBytes(file: [])
+  archive.entries[0].byteCount = UInt64(count)
+  archive.entries[0].regions = Array(
+    repeating: .init(byteCount: 1, frameByteCount: 1), count: count)
+  // The frames are missing, which is found when all regions have been read.
+  let folder = TemporaryFolder()
+  let path = folder.write("hostile", archive.bytes)
+  #if os(Linux)
+    for command in ["inspect", "unpack"] {
+      let arguments = command == "unpack" ? [path, "--test"] : [path]
+      let result = Command.run(
+        ["/bin/sh", "-c", "ulimit -v 131072; exec \"$0\" \"$@\"", Command.ingot, command]
+          + arguments)
+      #expect(result.status == 65 && result.error.contains("frame count"), "\(result.error)")
+    }
+  #endif
 }
 
 @Test func lyingFramesAreRefused() throws {

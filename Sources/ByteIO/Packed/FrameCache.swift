@@ -68,6 +68,9 @@ package final class FrameCache: Sendable {
     }
   }
 
+  /// Whether a packed file was opened.
+  package static var isInUse: Bool { shared.state.withLock { $0.archives > 0 } }
+
   /// Memory to set aside for reading packed files: the cache, and what each thread unpacks with; 0
   /// where none was opened.
   package static func byteCount(threadCount: Int) -> Int {

@@ -190,6 +190,9 @@ enum ZstdFrame {
   static let magic: UInt32 = 0xFD2F_B528
   static let windowByteLimit: UInt64 = 128 << 20
 
+  /// Whether a number begins a frame that holds no content and is passed over (section 3.1.2).
+  static func isSkippable(_ magic: UInt32) -> Bool { magic & ~0xF == 0x184D_2A50 }
+
   /// Memory that a streaming decoder would need; 0 where the content is the window, `nil` for
   /// anything but a frame.
   static func windowByteCount(_ bytes: UnsafeRawBufferPointer) -> UInt64? {

@@ -15,7 +15,7 @@ package final class PackedArchive: FramedContent {
     self.file = file
     trailer = try PackedTrailer(file)
     directory = try PackedDirectory(file, trailer)
-    frameByteLimit = directory.regions.map(\.frameByteCount).max() ?? 0
+    frameByteLimit = directory.regions.lazy.map(\.frameByteCount).max() ?? 0
     archiveNumber = FrameCache.shared.makeArchiveNumber(frameByteLimit: frameByteLimit)
   }
 

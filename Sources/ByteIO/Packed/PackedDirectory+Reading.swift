@@ -22,7 +22,6 @@ extension PackedDirectory {
     }
     typeNames = try Self.readTypeNames(&reader)
     entries = []
-    regions = []
     try readEntries(&reader)
     guard reader.isAtEnd else {
       throw reader.error("end", .malformed("bytes follow the last entry"))
@@ -59,6 +58,9 @@ extension PackedDirectory {
           allowed: "at most \(PackedFormat.entryCountLimit), and what the directory has room for"))
     }
     entries.reserveCapacity(Int(count))
+    // What the directory has room for beside its entries, at 24 bytes for each 16 of it.
+    regions.reserveCapacity(
+      (reader.bytesLeft - Int(count) * Self.entryByteCount) / Self.regionByteCount)
     for index in 0..<Int(count) {
       let field = "entry[\(index)]"
       let kind: EntryKind = try reader.readCase(field + ".kind")
@@ -97,7 +99,7 @@ extension PackedDirectory {
     var covered: UInt64 = 0
     for index in 0..<Int(count) {
       let region = try readRegion(
-        &reader, "\(field).region[\(index)]", contentStart: contentStart + covered,
+        &reader, { "\(field).region[\(index)]" }, contentStart: contentStart + covered,
         left: byteCount - covered)
       covered += region.byteCount
       regions.append(region)
@@ -110,38 +112,38 @@ extension PackedDirectory {
   }
 
   private func readRegion(
-    _ reader: inout DirectoryReader, _ field: String, contentStart: UInt64, left: UInt64
+    _ reader: inout DirectoryReader, _ name: () -> String, contentStart: UInt64, left: UInt64
   ) throws(FormatError) -> Region {
-    let byteCount: UInt64 = try reader.readInteger(field + ".byte count")
+    let byteCount: UInt64 = try reader.readInteger(name() + ".byte count")
     guard byteCount > 0, byteCount <= left else {
       throw reader.error(
-        field + ".byte count", .outOfRange(found: "\(byteCount)", allowed: "1 to \(left)"))
+        name() + ".byte count", .outOfRange(found: "\(byteCount)", allowed: "1 to \(left)"))
     }
-    let frameByteCount: UInt32 = try reader.readInteger(field + ".frame byte count")
-    let layout: PackedLayout = try reader.readCase(field + ".layout")
+    let frameByteCount: UInt32 = try reader.readInteger(name() + ".frame byte count")
+    let layout: PackedLayout = try reader.readCase(name() + ".layout")
     let word = layout.wordByteCount
     guard frameByteCount > 0, frameByteCount <= PackedFormat.frameByteLimit,
       Int(frameByteCount) % word == 0
     else {
       throw reader.error(
-        field + ".frame byte count",
+        name() + ".frame byte count",
         .outOfRange(
           found: "\(frameByteCount)",
           allowed: "whole words of \(word) bytes, at most \(PackedFormat.frameByteLimit)"))
     }
     guard byteCount % UInt64(word) == 0 else {
       throw reader.error(
-        field + ".byte count",
+        name() + ".byte count",
         .outOfRange(found: "\(byteCount)", allowed: "whole words of \(word) bytes"))
     }
-    let type: UInt8 = try reader.readInteger(field + ".type")
+    let type: UInt8 = try reader.readInteger(name() + ".type")
     guard Int(type) <= typeNames.count else {
       throw reader.error(
-        field + ".type", .outOfRange(found: "\(type)", allowed: "at most \(typeNames.count)"))
+        name() + ".type", .outOfRange(found: "\(type)", allowed: "at most \(typeNames.count)"))
     }
-    let reserved: UInt16 = try reader.readInteger(field + ".reserved")
+    let reserved: UInt16 = try reader.readInteger(name() + ".reserved")
     guard reserved == 0 else {
-      throw reader.error(field + ".reserved", .outOfRange(found: "\(reserved)", allowed: "0"))
+      throw reader.error(name() + ".reserved", .outOfRange(found: "\(reserved)", allowed: "0"))
     }
     return Region(
       contentStart: contentStart, byteCount: byteCount, firstFrame: frameCount,
@@ -215,37 +217,42 @@ private struct DirectoryReader {
       reason: reason)
   }
 
-  mutating func readBytes(_ count: Int, _ field: String) throws(FormatError) -> ArraySlice<UInt8> {
+  mutating func readBytes(_ count: Int, _ field: @autoclosure () -> String) throws(FormatError)
+    -> ArraySlice<UInt8>
+  {
     guard count <= bytesLeft else {
-      throw error(field, .truncated(needed: UInt64(count), available: UInt64(bytesLeft)))
+      throw error(field(), .truncated(needed: UInt64(count), available: UInt64(bytesLeft)))
     }
     defer { position += count }
     return bytes[position..<position + count]
   }
 
-  mutating func readInteger<T: FixedWidthInteger>(_ field: String, as type: T.Type = T.self)
-    throws(FormatError) -> T
-  {
-    let slice = try readBytes(MemoryLayout<T>.size, field)
+  // Names of fields are made for errors alone: a directory may have a million of them.
+  mutating func readInteger<T: FixedWidthInteger>(
+    _ field: @autoclosure () -> String, as type: T.Type = T.self
+  ) throws(FormatError) -> T {
+    let slice = try readBytes(MemoryLayout<T>.size, field())
     return integer(bytes, at: slice.startIndex, as: T.self)
   }
 
-  mutating func readCase<T: RawRepresentable<UInt8>>(_ field: String) throws(FormatError) -> T {
-    let number: UInt8 = try readInteger(field)
+  mutating func readCase<T: RawRepresentable<UInt8>>(_ field: @autoclosure () -> String)
+    throws(FormatError) -> T
+  {
+    let number: UInt8 = try readInteger(field())
     guard let value = T(rawValue: number) else {
       position -= 1
-      throw error(field, .unsupported(found: "\(number)", allowed: "those of version 1"))
+      throw error(field(), .unsupported(found: "\(number)", allowed: "those of version 1"))
     }
     return value
   }
 
   /// A relative path of plain components.
-  mutating func readName(_ field: String) throws(FormatError) -> ExactString {
-    let count: UInt16 = try readInteger(field)
-    let bytes = try readBytes(Int(count), field)
-    if let fault = PackedName.fault(bytes) { throw error(field, .malformed(fault)) }
+  mutating func readName(_ field: @autoclosure () -> String) throws(FormatError) -> ExactString {
+    let count: UInt16 = try readInteger(field())
+    let bytes = try readBytes(Int(count), field())
+    if let fault = PackedName.fault(bytes) { throw error(field(), .malformed(fault)) }
     guard let name = ExactString(utf8: bytes) else {
-      throw error(field, .malformed("is not UTF-8"))
+      throw error(field(), .malformed("is not UTF-8"))
     }
     return name
   }

@@ -82,46 +82,30 @@ package struct PackedDirectory: Sendable {
   /// Of elements and blocks, for people: `BF16`, `Q4_K`.
   package var typeNames: [String]
   package var entries: [Entry]
-  package var regions: [Region]
+  package var regions = RegionTable()
 
-  package init(
-    kind: Kind, rootName: String, typeNames: [String], entries: [Entry], regions: [Region]
-  ) {
+  /// A directory without entries.
+  package init(kind: Kind, rootName: String) {
     self.kind = kind
     self.rootName = rootName
-    self.typeNames = typeNames
-    self.entries = entries
-    self.regions = regions
+    typeNames = []
+    entries = []
   }
 
   package var contentByteCount: UInt64 {
     entries.last.map { $0.contentStart + $0.byteCount } ?? 0
   }
-  package var frameCount: Int { regions.last.map { $0.firstFrame + $0.frameCount } ?? 0 }
+  package var frameCount: Int { regions.frameCount }
 
   /// The region that a byte of the content lies in.
   ///
   /// - Precondition: the byte is there.
   package func region(holding contentOffset: UInt64) -> Region {
-    var low = 0
-    var high = regions.count - 1
-    while low < high {
-      let middle = (low + high + 1) / 2
-      if regions[middle].contentStart <= contentOffset { low = middle } else { high = middle - 1 }
-    }
-    return regions[low]
+    regions.region(holding: contentOffset)
   }
 
   /// The region of a frame.
-  package func region(ofFrame frame: Int) -> Region {
-    var low = 0
-    var high = regions.count - 1
-    while low < high {
-      let middle = (low + high + 1) / 2
-      if regions[middle].firstFrame <= frame { low = middle } else { high = middle - 1 }
-    }
-    return regions[low]
-  }
+  package func region(ofFrame frame: Int) -> Region { regions.region(ofFrame: frame) }
 
   /// Index of the first entry whose name is not before `name`.
   func firstEntry(from name: ExactString) -> Int {

@@ -49,27 +49,57 @@ package enum OpenedPacked: Sendable {
   }
 }
 
-/// Archives that something still reads: the files of a packed folder share one.
+/// Packed folders that are looked into: their directories are read once, however often a path into
+/// them is asked for.
 private final class OpenArchives: Sendable {
   static let shared = OpenArchives()
 
-  /// Weak references are loaded and cleared atomically.
-  private final class Weak: @unchecked Sendable {
+  /// An archive that somebody reads, or that is held here.
+  ///
+  /// Weak references are loaded and cleared atomically; the other one changes under the lock.
+  private final class Known: @unchecked Sendable {
+    let path: String
     weak var archive: PackedArchive?
-    init(_ archive: PackedArchive) { self.archive = archive }
+    var held: PackedArchive?
+
+    init(_ path: String, _ archive: PackedArchive) {
+      self.path = path
+      self.archive = archive
+      held = archive.file.identity.isSettled ? archive : nil
+    }
   }
-  private let archives = Guarded<[String: Weak]>([:])
+  /// The last one first.
+  private let archives = Guarded<[Known]>([])
+  /// Enough for what compares one model with another.
+  private static let heldCount = 2
 
   /// The archive under a path, opened unless it is open and the file has not changed.
-  func archive(at path: String) throws(FormatError) -> PackedArchive? {
-    let file = try PositionalFile(plain: path)
-    if let known = archives.withLock({ $0[path]?.archive }), known.file.identity == file.identity {
-      return known
+  ///
+  /// - Parameters:
+  ///   - path: leads to a regular file.
+  ///   - identity: of that file as it is now.
+  /// - Returns: `nil` when the file is no packed folder.
+  /// - Throws: when it is one and damaged.
+  func archive(at path: String, _ identity: PositionalFile.Identity) throws(FormatError)
+    -> PackedArchive?
+  {
+    let known = archives.withLock { archives -> PackedArchive? in
+      guard let index = archives.firstIndex(where: { $0.path == path }) else { return nil }
+      let known = archives.remove(at: index)
+      guard let archive = known.archive, archive.file.identity == identity else { return nil }
+      archives.insert(known, at: 0)
+      return archive
     }
-    guard case .archive(let archive) = try OpenedPacked(file) else { return nil }
+    if let known { return known }
+    guard case .archive(let archive) = try OpenedPacked(PositionalFile(plain: path)),
+      archive.directory.kind == .folder
+    else { return nil }
     archives.withLock { archives in
-      archives = archives.filter { $0.value.archive != nil }
-      archives[path] = Weak(archive)
+      archives.removeAll { $0.path == path || $0.archive == nil }
+      archives.insert(Known(path, archive), at: 0)
+      for known in archives.filter({ $0.held != nil }).dropFirst(Self.heldCount) {
+        known.held = nil
+      }
     }
     return archive
   }
@@ -88,17 +118,18 @@ package struct PackedPath: Sendable {
   /// - Returns: `nil` when no component of the path is one, also when there is nothing at all.
   /// - Throws: when there is a packed folder and it is damaged.
   package init?(_ path: String) throws(FormatError) {
-    guard let (container, inner) = Self.split(path),
-      let archive = try OpenArchives.shared.archive(at: container),
-      archive.directory.kind == .folder
+    guard let (container, inner, identity) = Self.split(path),
+      let archive = try OpenArchives.shared.archive(at: container, identity)
     else { return nil }
     self.container = container
     self.archive = archive
     name = inner
   }
 
-  /// The prefix of a path that is a regular file, and what follows it.
-  private static func split(_ path: String) -> (container: String, inner: ExactString)? {
+  /// The prefix of a path that is a regular file, what follows it, and which file it is.
+  private static func split(_ path: String) -> (
+    container: String, inner: ExactString, identity: PositionalFile.Identity
+  )? {
     var prefix = FilePath(path)
     var inner: [String] = []
     var status = stat()
@@ -118,7 +149,9 @@ package struct PackedPath: Sendable {
         names.append(name)
       }
     }
-    return (prefix.string, ExactString(names.joined(separator: "/")))
+    return (
+      prefix.string, ExactString(names.joined(separator: "/")), PositionalFile.Identity(status)
+    )
   }
 
   package var isFolder: Bool {

@@ -17,25 +17,17 @@ package final class SeekableZstd: FramedContent {
   package static let checksumFlag: UInt8 = 0x80
   /// Frames that others wrote may be larger than ours; beyond this, ranges would cost too much.
   package static let frameByteLimit: UInt32 = 16 << 20
-  private static let frameCountLimit = 1 << 21
+  package static let frameCountLimit = 1 << 21
+  package static var contentByteLimit: UInt64 { UInt64(frameCountLimit) * UInt64(frameByteLimit) }
 
   package let file: PositionalFile
   package let archiveNumber: UInt64
   package let contentByteCount: UInt64
-  /// Frames with content.
-  private let frames: [Frame]
-
-  private struct Frame: Sendable {
-    var place: UInt64
-    var packedByteCount: UInt32
-    var byteCount: UInt32
-    var contentStart: UInt64
-    var checksum: UInt32?
-  }
+  private let table: SeekTable
 
   /// Whether a file may begin with this number; of empty content there is only the table.
   static func mayBegin(_ magic: UInt32) -> Bool {
-    magic == ZstdFrame.magic || magic == skippableMagic
+    magic == ZstdFrame.magic || ZstdFrame.isSkippable(magic)
   }
 
   /// Whether a file that begins like Zstandard ends like a seek table.
@@ -78,94 +70,99 @@ package final class SeekableZstd: FramedContent {
         "seek table.byte count", .inconsistent("is \(declared), its frames take \(tableByteCount)"),
         at: tableOffset + 4)
     }
-    var frames: [Frame] = []
-    frames.reserveCapacity(Int(count))
-    var place: UInt64 = 0
-    var content: UInt64 = 0
+    var table = SeekTable(frameCount: Int(count), hasChecksums: hasChecksums)
     for index in 0..<count {
-      let field = "seek table.frame[\(index)]"
-      let packed: UInt32 = try cursor.readInteger(field)
-      let byteCount: UInt32 = try cursor.readInteger(field)
-      let checksum: UInt32? = hasChecksums ? try cursor.readInteger(field) : nil
-      guard byteCount <= Self.frameByteLimit, packed <= 2 * Self.frameByteLimit else {
+      let packed: UInt32 = try cursor.readInteger("seek table")
+      let byteCount: UInt32 = try cursor.readInteger("seek table")
+      let checksum: UInt32 = hasChecksums ? try cursor.readInteger("seek table") : 0
+      // What has no content is empty or skippable, and may have any size.
+      guard
+        byteCount <= Self.frameByteLimit, byteCount == 0 || packed <= 2 * Self.frameByteLimit
+      else {
         throw cursor.error(
-          field,
+          "seek table.frame[\(index)]",
           .unsupported(
             found: "a frame of \(byteCount) bytes in \(packed)",
             allowed: "frames of at most \(Self.frameByteLimit) bytes"),
           advice: "unpack the file with zstd -d")
       }
-      guard packed > 0, UInt64(packed) <= tableOffset - place else {
+      guard packed > 0, UInt64(packed) <= tableOffset - table.end.place else {
         throw cursor.error(
-          field, .outOfRange(found: "\(packed) bytes", allowed: "1 to \(tableOffset - place)"))
+          "seek table.frame[\(index)]",
+          .outOfRange(found: "\(packed) bytes", allowed: "1 to \(tableOffset - table.end.place)"))
       }
-      if byteCount > 0 {
-        frames.append(
-          Frame(
-            place: place, packedByteCount: packed, byteCount: byteCount, contentStart: content,
-            checksum: checksum))
-      }
-      place += UInt64(packed)
-      content += UInt64(byteCount)
+      table.append(packedByteCount: packed, byteCount: byteCount, checksum: checksum)
     }
-    guard place == tableOffset else {
+    guard table.end.place == tableOffset else {
       throw cursor.error(
         "seek table",
-        .inconsistent("its frames end at \(place), the table begins at \(tableOffset)"))
+        .inconsistent("its frames end at \(table.end.place), the table begins at \(tableOffset)"))
     }
-    self.frames = frames
-    contentByteCount = content
-    frameByteLimit = frames.map { Int(max($0.byteCount, $0.packedByteCount)) }.max() ?? 0
+    self.table = table
+    contentByteCount = table.end.content
+    frameByteLimit = table.frameByteLimit
     archiveNumber = FrameCache.shared.makeArchiveNumber(frameByteLimit: frameByteLimit)
   }
 
   deinit { FrameCache.shared.remove(archive: archiveNumber) }
 
-  package var frameCount: Int { frames.count }
+  /// Those without content are counted, too.
+  package var frameCount: Int { table.frameCount }
   package let frameByteLimit: Int
 
   package func frame(holding contentOffset: UInt64) -> ContentFrame {
-    var low = 0
-    var high = frames.count - 1
-    while low < high {
-      let middle = (low + high + 1) / 2
-      if frames[middle].contentStart <= contentOffset { low = middle } else { high = middle - 1 }
-    }
-    return contentFrame(low)
+    let frame = table.frame(holding: contentOffset)
+    return ContentFrame(index: frame.index, content: frame.content)
   }
 
   package func contentFrame(_ index: Int) -> ContentFrame {
-    let start = frames[index].contentStart
-    return ContentFrame(index: index, content: start..<start + UInt64(frames[index].byteCount))
+    ContentFrame(index: index, content: table[index].content)
   }
 
-  package func place(of frame: ContentFrame) -> Range<UInt64> {
-    let stored = frames[frame.index]
-    return stored.place..<stored.place + UInt64(stored.packedByteCount)
-  }
+  package func place(of frame: ContentFrame) -> Range<UInt64> { table[frame.index].place }
 
   package func unpack(_ frame: ContentFrame, into buffer: UnsafeMutableRawBufferPointer)
     throws(FormatError)
   {
-    let stored = frames[frame.index]
+    let stored = table[frame.index]
+    if stored.content.isEmpty, try isSkippable(stored) { return }
+    let packedByteCount = Int(stored.place.upperBound - stored.place.lowerBound)
+    // An empty frame is a header and an empty block; what is larger is not read for nothing.
+    guard packedByteCount <= 2 * Int(Self.frameByteLimit) else {
+      throw error(
+        stored,
+        .unsupported(
+          found: "no content in \(packedByteCount) bytes",
+          allowed: "at most \(2 * Self.frameByteLimit) bytes"))
+    }
     let fault = try FrameDecoderPool.shared.withDecoder { decoder throws(FormatError) -> String? in
-      let packed = decoder.packedBuffer(Int(stored.packedByteCount))
-      try file.read(at: stored.place, into: packed, field: "frame[\(frame.index)]")
+      let packed = decoder.packedBuffer(packedByteCount)
+      try file.read(at: stored.place.lowerBound, into: packed, field: "frame[\(frame.index)]")
       return decoder.unpackZstd(
         UnsafeRawBufferPointer(packed), into: buffer, declaresByteCount: false)
     }
-    if let fault { throw error(frame, .malformed(fault)) }
+    if let fault { throw error(stored, .malformed(fault)) }
     if let checksum = stored.checksum,
       UInt32(truncatingIfNeeded: XXH64Hash.hash(UnsafeRawBufferPointer(buffer))) != checksum
     {
       throw error(
-        frame, .inconsistent("its content does not have the checksum of the seek table"))
+        stored, .inconsistent("its content does not have the checksum of the seek table"))
     }
   }
 
-  private func error(_ frame: ContentFrame, _ reason: FormatError.Reason) -> FormatError {
+  /// Whether a frame without content is one that decoders skip, of exactly its size.
+  private func isSkippable(_ frame: SeekTable.Frame) throws(FormatError) -> Bool {
+    let byteCount = frame.place.upperBound - frame.place.lowerBound
+    guard byteCount >= 8 else { return false }
+    let header = try file.read(
+      at: frame.place.lowerBound, count: 8, field: "frame[\(frame.index)]")
+    return ZstdFrame.isSkippable(integer(header, at: 0, as: UInt32.self))
+      && UInt64(integer(header, at: 4, as: UInt32.self)) == byteCount - 8
+  }
+
+  private func error(_ frame: SeekTable.Frame, _ reason: FormatError.Reason) -> FormatError {
     FormatError(
-      file: file.path, fileOffset: frames[frame.index].place, field: "frame[\(frame.index)]",
+      file: file.path, fileOffset: frame.place.lowerBound, field: "frame[\(frame.index)]",
       reason: reason, advice: PackedTrailer.advice)
   }
 }

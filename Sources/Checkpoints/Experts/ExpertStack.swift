@@ -51,7 +51,8 @@ struct ExpertStack: Sendable {
 
   /// Fills `buffer` with bytes of the stacked matrix from `byteOffset` on.
   func read(
-    _ source: any TensorSource, at byteOffset: Int, into buffer: UnsafeMutableRawBufferPointer
+    _ source: any TensorSource, _ held: HeldStrips, at byteOffset: Int,
+    into buffer: UnsafeMutableRawBufferPointer
   ) throws(FormatError) {
     precondition(byteOffset >= 0 && byteOffset <= descriptor.byteCount - buffer.count)
     switch content {
@@ -63,10 +64,58 @@ struct ExpertStack: Sendable {
           experts[expert], at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[place]))
       }
     case .transposed(let tensor, let entries):
-      try entries.read(at: byteOffset, into: buffer) { runs, bytes throws(FormatError) in
-        try source.read(tensor, runs: runs, into: bytes)
+      func read(_ strip: HeldStrip?) throws(FormatError) {
+        try entries.read(at: byteOffset, into: buffer) { runs, bytes throws(FormatError) in
+          if let strip, strip.holds(runs) {
+            try strip.read(runs, into: bytes, from: source)
+          } else {
+            try source.read(tensor, runs: runs, into: bytes)
+          }
+        }
       }
+      let limit = held.byteLimit.load(ordering: .relaxed)
+      guard limit > 0,
+        let key = strip(
+          of: tensor, first: Int(entries.start), holding: byteOffset..<byteOffset + buffer.count,
+          byteLimit: limit)
+      else { return try read(nil) }
+      try held.withStrip(key, read)
     }
+  }
+
+  /// The part of the source's rows that a range of the stacked matrix comes from.
+  ///
+  /// - Returns: `nil` where the range has several, or a strip would spare nothing.
+  private func strip(
+    of source: TensorDescriptor, first: Int, holding range: Range<Int>, byteLimit: Int
+  ) -> HeldStrip.Key? {
+    let width = source.type.bytesPerBlock
+    let columnByteCount = columnCount * width
+    guard !range.isEmpty, columnByteCount > 0,
+      let rowsPerStrip = rowsPerStrip(columnByteCount: columnByteCount, byteLimit: byteLimit)
+    else { return nil }
+    let (expert, row) = (range.lowerBound / columnByteCount).quotientAndRemainder(
+      dividingBy: rowCount)
+    let firstRow = row / rowsPerStrip * rowsPerStrip
+    let endRow = min(firstRow + rowsPerStrip, rowCount)
+    guard range.upperBound <= (expert * rowCount + endRow) * columnByteCount else { return nil }
+    let stride = source.columnCount * width
+    return HeldStrip.Key(
+      tensor: source,
+      runs: ByteRuns(
+        start: expert * columnCount * stride + first + firstRow * width,
+        byteCount: (endRow - firstRow) * width, count: columnCount, stride: stride))
+  }
+
+  /// As many as fit, in strips of about one size whose borders are those of chunks.
+  private func rowsPerStrip(columnByteCount: Int, byteLimit: Int) -> Int? {
+    let most = byteLimit / columnByteCount
+    guard most < rowCount else { return rowCount }
+    let unit = rowsReadTogether
+    guard most >= 2 * unit else { return nil }
+    let count = (rowCount + most - 1) / most
+    let even = ((rowCount + count - 1) / count + unit - 1) / unit * unit
+    return even <= most ? even : most / unit * unit
   }
 
   func prefetch(_ source: any TensorSource, at byteOffset: Int, byteCount: Int) {

@@ -4,10 +4,12 @@ import Tensors
 /// A checkpoint whose experts are stacked, one tensor `[experts, rows, columns]` for each matrix of a
 /// layer, however its files store them.
 ///
-/// Nothing is held: a read gathers what it needs. Source: formats/architectures/experts.tsv
+/// A read gathers what it needs; of what is transposed, a strip is held where that is allowed.
+/// Source: formats/architectures/experts.tsv
 package struct ExpertStacks: TensorSource {
   private let source: any TensorSource
   private let stacks: [ExactString: ExpertStack]
+  private let held = HeldStrips()
   package let tensors: [TensorDescriptor]
 
   package var files: [String] { source.files }
@@ -127,7 +129,7 @@ package struct ExpertStacks: TensorSource {
   ) throws(FormatError) {
     guard !buffer.isEmpty else { return }
     if let stack = stacks[tensor.name] {
-      try stack.read(source, at: byteOffset, into: buffer)
+      try stack.read(source, held, at: byteOffset, into: buffer)
     } else {
       try source.read(tensor, at: byteOffset, into: buffer)
     }
@@ -148,6 +150,11 @@ package struct ExpertStacks: TensorSource {
   package func heldByteLimit(threadCount: Int) -> Int {
     source.heldByteLimit(threadCount: threadCount)
       + (stacks.isEmpty ? 0 : threadCount * StridedView.scratchByteCount)
+  }
+
+  package func hold(upTo byteCount: Int) {
+    held.byteLimit.store(byteCount, ordering: .relaxed)
+    source.hold(upTo: byteCount)
   }
 
   package func checkUnchanged() throws(FormatError) { try source.checkUnchanged() }

@@ -1,4 +1,5 @@
 import ByteIO
+import Packing
 import TestSupport
 
 extension FuzzBench {
@@ -11,8 +12,9 @@ extension FuzzBench {
     }
   }
 
-  /// Reads both ends of every file, and one place in its middle.
+  /// Reads both ends of every file, and one place in its middle; reports on the whole and unpacks it.
   private func readPackedFiles(_ path: String) throws(FormatError) {
+    defer { reportAndUnpack(path) }
     guard let packed = try PackedPath(path) else {
       readEnds(of: try PositionalFile(path))
       return
@@ -21,6 +23,19 @@ extension FuzzBench {
     for entry in packed.archive.directory.entries.prefix(64) where entry.kind == .file {
       readEnds(of: try PositionalFile(path + "/" + entry.name.string))
     }
+  }
+
+  /// A refusal is as good as a success.
+  private func reportAndUnpack(_ path: String) {
+    if let report = try? PackingReport(path) {
+      _ = report.text
+      _ = report.json
+    }
+    // Few bytes may stand for many that repeat, which takes time alone.
+    guard let unpacker = try? Unpacker(path, threadCount: 1, memoryLimit: .max),
+      unpacker.contentByteCount <= 4 << 20
+    else { return }
+    _ = try? unpacker.run(to: nil)
   }
 
   private func readEnds(of file: PositionalFile) {
