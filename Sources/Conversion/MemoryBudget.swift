@@ -6,8 +6,8 @@ package struct MemoryBudget: Sendable {
   package var weightsPerChunk: Int
   /// Of tensors whose rows the input gathers; at least `weightsPerChunk`.
   package var gatheredWeightsPerChunk: Int
-  /// Bytes that the limit leaves.
-  package var spareByteCount: Int
+  /// Bytes that the source may hold.
+  package var heldByteCount: Int
 
   /// The limit is below what the smallest possible run of this plan needs.
   package struct TooSmall: Error, Sendable, CustomStringConvertible {
@@ -36,10 +36,12 @@ package struct MemoryBudget: Sendable {
   ///   - used: resident bytes of the process now, with the plan in memory.
   ///   - peak: the most it ever had; a plan that already took more than the limit is refused.
   ///   - besides: bytes that so many threads take beside the buffers of their workers.
+  ///   - held: most bytes that the source may hold to read rows that it gathers; such a source needs
+  ///     no long runs.
   /// - Throws: `TooSmall` when one thread with the smallest chunks does not fit.
   package init(
     plan: ConversionPlan, limit: UInt64, threadCount wanted: Int, used: UInt64, peak: UInt64,
-    besides: (Int) -> Int = { _ in 0 }
+    besides: (Int) -> Int = { _ in 0 }, held: Int = 0
   ) throws(TooSmall) {
     let smallest = max(ChunkSchedule.smallestWeightLimit(plan), 1 << 12)
     func bytes(_ threads: Int, _ weights: Int) -> UInt64 {
@@ -62,13 +64,18 @@ package struct MemoryBudget: Sendable {
     // Longer runs of a transposed input cost fewer calls, but much memory on many cores.
     let gathering = plan.tensors.filter { $0.rowsReadTogether > 1 }
     var gathered = gathering.map { $0.rowsReadTogether * $0.columnCount }.max() ?? 0
+    let useful = gathering.map {
+      $0.sourceType.byteCount(ofChunk: $0.rowsPerExpert * $0.columnCount)
+    }
+    let held = UInt64(min(held, useful.max() ?? 0))
     while gathered > weights,
-      bytes(threads, gathered) > min(limit, used + UInt64(Self.gatheringByteCount))
+      bytes(threads, gathered) + held > limit
+        || bytes(threads, gathered) > used + UInt64(Self.gatheringByteCount)
     {
       gathered /= 2
     }
     gatheredWeightsPerChunk = max(weights, gathered)
     let taken = bytes(threads, gatheredWeightsPerChunk)
-    spareByteCount = taken < limit ? Int(clamping: limit - taken) : 0
+    heldByteCount = taken < limit ? Int(min(held, limit - taken)) : 0
   }
 }

@@ -88,11 +88,10 @@ public struct Converter: Sendable {
         plan: plan, limit: memoryLimit, threadCount: threadCount,
         used: ProcessMemory.residentByteCount
           + UInt64(inputs.source.heldByteLimit(threadCount: threadCount)),
-        peak: planningPeak, besides: FrameCache.byteCount)
+        peak: planningPeak, besides: FrameCache.byteCount,
+        held: FrameCache.isInUse ? Self.heldByteLimit : 0)
     }
-    if FrameCache.isInUse {
-      inputs.source.hold(upTo: min(budget.spareByteCount, Self.heldByteLimit))
-    }
+    inputs.source.hold(upTo: budget.heldByteCount)
     var conversion = Conversion(
       plan: plan, source: inputs.source, importance: inputs.importance,
       kernels: kernels, threadCount: budget.threadCount,

@@ -92,3 +92,25 @@ func chunksAreWholeBlocksOfOneExpert(_ weightsPerChunk: Int) {
     try MemoryBudget(plan: plan, limit: needed - 1, threadCount: 1, used: 0, peak: 0)
   }
 }
+
+/// What the source may hold is taken from what is left, up to one matrix of an expert.
+@Test func heldStripsAreWithinTheMemoryLimit() throws {
+  var tensor = tensors[7]
+  tensor.rowsReadTogether = 256
+  let plan = ConversionPlan(tensors: [tensor], recipe: "test")
+  func held(_ limit: Int, _ held: Int) throws -> Int {
+    try MemoryBudget(
+      plan: plan, limit: UInt64(limit), threadCount: 2, used: 0, peak: 0, held: held
+    ).heldByteCount
+  }
+  let matrix = try #require(
+    tensor.sourceType.byteCount(weightCount: tensor.rowsPerExpert * tensor.columnCount))
+  #expect(try held(512 << 20, 0) == 0)
+  #expect(try held(512 << 20, 1000) == min(1000, matrix))
+  #expect(try held(512 << 20, .max) == matrix)
+  #expect(
+    try MemoryBudget(
+      plan: ConversionPlan(tensors: [tensors[7]], recipe: "test"), limit: 512 << 20, threadCount: 2,
+      used: 0, peak: 0, held: .max
+    ).heldByteCount == 0)
+}

@@ -129,11 +129,11 @@ private func expectSuccess(_ arguments: String...) {
   let input = folder.write("file", [UInt8](repeating: 1, count: 2 << 20))
   let result = Command.ingot(
     "pack", input, "-o", folder.file("out"), "--format", "seekable-zstd", "--level", "22",
-    "--memory-limit", "24MiB")
+    "--memory-limit", "32MiB")
   #expect(result.status == 64, "\(result.error)")
   #expect(result.error.contains("--memory-limit") && result.error.contains("--level 22"))
   expectSuccess(
-    "pack", input, "-o", folder.file("out"), "--format", "seekable-zstd", "--memory-limit", "24MiB")
+    "pack", input, "-o", folder.file("out"), "--format", "seekable-zstd", "--memory-limit", "32MiB")
 }
 
 private func flipped(_ bytes: [UInt8], _ index: Int) -> [UInt8] {

@@ -237,7 +237,7 @@ private func readAll(_ path: String) throws(FormatError) -> [UInt8] {
   #expect(sound.shares.map(\.byteCount) == [UInt64(content.count) * 5])
   // The third page ends where the first began, and the fourth goes on from there.
   archive.frameEnds[3 * 255 - 1] = 16
-  for index in 0..<255 { archive.frameEnds[3 * 255 + index] = UInt64(16 + 5 * (index + 1)) }
+  for index in 0..<255 { archive.frameEnds[3 * 255 + index] = UInt64(16 + index + 1) }
   do {
     _ = try PackingReport(folder.write("hostile", archive.bytes))
     Issue.record("reported")

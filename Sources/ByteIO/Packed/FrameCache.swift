@@ -8,24 +8,63 @@ final class CachedBytes: Sendable {
     byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws(FormatError) -> Void
   ) throws(FormatError) {
     // A property that is set would be freed by `deinit`, too, if `fill` throws.
-    let storage = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: max(1, byteCount), alignment: 64)
+    let storage = FreedBytes.shared.take(max(1, byteCount))
     do throws(FormatError) {
       try fill(UnsafeMutableRawBufferPointer(rebasing: storage[..<byteCount]))
     } catch {
-      storage.deallocate()
+      FreedBytes.shared.give(storage)
       throw error
     }
     self.storage = storage
   }
 
-  deinit { storage.deallocate() }
+  deinit { FreedBytes.shared.give(storage) }
 
   var byteCount: Int { storage.count }
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(storage) }
 
   func integer<T: FixedWidthInteger>(at offset: Int, as type: T.Type) -> T {
     T(littleEndian: storage.loadUnaligned(fromByteOffset: offset, as: T.self))
+  }
+}
+
+/// Memory of cached bytes that nobody wants any more, for the next ones of the same size.
+///
+/// What one thread allocates and another frees stays with an allocator that has a heap for each
+/// thread: with many threads, many times what the cache holds.
+private final class FreedBytes: Sendable {
+  static let shared = FreedBytes()
+
+  /// Hands memory from one owner to the next; only its owner uses it.
+  private struct Free: @unchecked Sendable { var bytes: UnsafeMutableRawBufferPointer }
+  private let free = Guarded<[Free]>([])
+  static let byteLimit = 4 << 20
+  private static let countLimit = 32
+
+  func take(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
+    let known = free.withLock { free -> Free? in
+      guard let index = free.lastIndex(where: { $0.bytes.count == byteCount }) else { return nil }
+      return free.remove(at: index)
+    }
+    return known?.bytes ?? .allocate(byteCount: byteCount, alignment: 64)
+  }
+
+  /// The oldest go when there are too many.
+  func give(_ bytes: UnsafeMutableRawBufferPointer) {
+    let dropped = free.withLock { [bytes = Free(bytes: bytes)] free -> [Free] in
+      free.append(bytes)
+      var count = 0
+      var byteCount = 0
+      for bytes in free.reversed() {
+        byteCount += bytes.bytes.count
+        guard byteCount <= Self.byteLimit, count < Self.countLimit else { break }
+        count += 1
+      }
+      let dropped = Array(free.dropLast(count))
+      free.removeFirst(dropped.count)
+      return dropped
+    }
+    for bytes in dropped { bytes.bytes.deallocate() }
   }
 }
 
@@ -77,7 +116,8 @@ package final class FrameCache: Sendable {
     let (isInUse, frame) = shared.state.withLock { ($0.archives > 0, $0.largestFrameByteCount) }
     // What is read, its planes, its content; and the library's state.
     return isInUse
-      ? max(shared.byteBudget, frame) + threadCount * (3 * frame + bytesPerDecoder) : 0
+      ? max(shared.byteBudget, frame) + FreedBytes.byteLimit
+        + threadCount * (3 * frame + bytesPerDecoder) : 0
   }
 
   func find(_ key: Key) -> CachedBytes? {

@@ -64,50 +64,55 @@ struct ExpertStack: Sendable {
           experts[expert], at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[place]))
       }
     case .transposed(let tensor, let entries):
-      func read(_ strip: HeldStrip?) throws(FormatError) {
-        try entries.read(at: byteOffset, into: buffer) { runs, bytes throws(FormatError) in
-          if let strip, strip.holds(runs) {
-            try strip.read(runs, into: bytes, from: source)
-          } else {
-            try source.read(tensor, runs: runs, into: bytes)
+      let limit = held.byteLimit.load(ordering: .relaxed)
+      var rest = buffer
+      while !rest.isEmpty {
+        let start = byteOffset + buffer.count - rest.count
+        let strip =
+          limit > 0
+          ? strip(of: tensor, first: Int(entries.start), holding: start, byteLimit: limit) : nil
+        let piece = UnsafeMutableRawBufferPointer(
+          rebasing: rest[..<min(rest.count, strip.map { $0.end - start } ?? rest.count)])
+        func read(_ strip: HeldStrip?) throws(FormatError) {
+          try entries.read(at: start, into: piece) { runs, bytes throws(FormatError) in
+            if let strip, strip.holds(runs) {
+              try strip.read(runs, into: bytes, from: source)
+            } else {
+              try source.read(tensor, runs: runs, into: bytes)
+            }
           }
         }
+        if let strip { try held.withStrip(strip.key, read) } else { try read(nil) }
+        rest = UnsafeMutableRawBufferPointer(rebasing: rest[piece.count...])
       }
-      let limit = held.byteLimit.load(ordering: .relaxed)
-      guard limit > 0,
-        let key = strip(
-          of: tensor, first: Int(entries.start), holding: byteOffset..<byteOffset + buffer.count,
-          byteLimit: limit)
-      else { return try read(nil) }
-      try held.withStrip(key, read)
     }
   }
 
-  /// The part of the source's rows that a range of the stacked matrix comes from.
+  /// The part of the source's rows that a byte of the stacked matrix comes from, and where the bytes
+  /// of the stacked matrix that come from it end.
   ///
-  /// - Returns: `nil` where the range has several, or a strip would spare nothing.
+  /// - Returns: `nil` where a strip would spare nothing.
   private func strip(
-    of source: TensorDescriptor, first: Int, holding range: Range<Int>, byteLimit: Int
-  ) -> HeldStrip.Key? {
+    of source: TensorDescriptor, first: Int, holding byteOffset: Int, byteLimit: Int
+  ) -> (key: HeldStrip.Key, end: Int)? {
     let width = source.type.bytesPerBlock
     let columnByteCount = columnCount * width
-    guard !range.isEmpty, columnByteCount > 0,
+    guard columnByteCount > 0,
       let rowsPerStrip = rowsPerStrip(columnByteCount: columnByteCount, byteLimit: byteLimit)
     else { return nil }
-    let (expert, row) = (range.lowerBound / columnByteCount).quotientAndRemainder(
-      dividingBy: rowCount)
+    let (expert, row) = (byteOffset / columnByteCount).quotientAndRemainder(dividingBy: rowCount)
     let firstRow = row / rowsPerStrip * rowsPerStrip
     let endRow = min(firstRow + rowsPerStrip, rowCount)
-    guard range.upperBound <= (expert * rowCount + endRow) * columnByteCount else { return nil }
     let stride = source.columnCount * width
-    return HeldStrip.Key(
+    let key = HeldStrip.Key(
       tensor: source,
       runs: ByteRuns(
         start: expert * columnCount * stride + first + firstRow * width,
         byteCount: (endRow - firstRow) * width, count: columnCount, stride: stride))
+    return (key, (expert * rowCount + endRow) * columnByteCount)
   }
 
-  /// As many as fit, in strips of about one size whose borders are those of chunks.
+  /// As many as fit, in strips of about one size whose borders are those of most chunks.
   private func rowsPerStrip(columnByteCount: Int, byteLimit: Int) -> Int? {
     let most = byteLimit / columnByteCount
     guard most < rowCount else { return rowCount }
