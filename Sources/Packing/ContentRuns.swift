@@ -44,17 +44,31 @@ enum ContentRuns {
       at: 0, count: Int(min(UInt64(WeightFormat.magicByteCount), file.byteCount)), field: "magic")
     let tensors: [TensorDescriptor]
     if magic.starts(with: Array("GGUF".utf8)) {
-      tensors = (try? GGUFHeader(file))?.tensors ?? []
+      tensors = try known { () throws(FormatError) in try GGUFHeader(file).tensors }
     } else {
       switch WeightFormat(magic: magic) {
-      case .safetensors: tensors = (try? SafetensorsHeader(file))?.tensors ?? []
-      case .pytorch: tensors = (try? PyTorchFile(file.path))?.tensors ?? []
+      case .safetensors:
+        tensors = try known { () throws(FormatError) in try SafetensorsHeader(file).tensors }
+      case .pytorch:
+        tensors = try known { () throws(FormatError) in try PyTorchFile(file.path).tensors }
       case nil: tensors = []
       }
     }
     return joined(
       tensors.flatMap { tensor in tensor.regions.map { (tensor.type, $0) } },
       fileByteCount: file.byteCount)
+  }
+
+  /// What a header says, nothing where it is damaged; a disk that fails makes no other archive.
+  private static func known(_ tensors: () throws(FormatError) -> [TensorDescriptor])
+    throws(FormatError) -> [TensorDescriptor]
+  {
+    do throws(FormatError) {
+      return try tensors()
+    } catch {
+      if case .readFailed = error.reason { throw error }
+      return []
+    }
   }
 
   /// The whole file as other bytes.

@@ -102,10 +102,13 @@ final class PackingInput: Sendable {
   func checkUnchanged() throws {
     for known in files {
       guard let known else { continue }
-      guard let file = try? Self.open(known.path, readsPlain), file.identity == known.identity
-      else {
-        throw Self.changed(known)
+      do throws(FormatError) {
+        let file = try Self.open(known.path, readsPlain)
+        if file.identity == known.identity { continue }
+      } catch {
+        if case .readFailed = error.reason { throw error }
       }
+      throw Self.changed(known)
     }
   }
 

@@ -70,7 +70,8 @@ class Command:
     resumes = False
 
     def __init__(self, name, words, inputs, outputs=(), kept=(), varies=(), hidden=(), good=0,
-                 base=None, unfinished=None, untouched=(), after=(), others=(), parts=()):
+                 base=None, unfinished=None, untouched=(), after=(), others=(), parts=(),
+                 takes_anything=False):
         self.name = name
         self.words = words
         # Name in the folder → path of the original.
@@ -91,6 +92,8 @@ class Command:
         self.untouched = list(untouched)
         # Command lines that complete what this one began or was stopped at, whatever happened to it.
         self.after = list(after)
+        # Whether an input that is cut off is one like any other.
+        self.takes_anything = takes_anything
         # Unfinished files that it writes itself.
         self.parts = list(parts)
         # Exit statuses that failing calls may have besides.

@@ -71,11 +71,12 @@ def prepare(folder):
             base="a.gguf"),
         *in_parts(folder, small, part_size, split_outputs, quiet),
         Command(
-            "pack", ["pack", "IN/small", "-o", "OUT/p.ingot"] + quiet, small, ["p.ingot"]),
+            "pack", ["pack", "IN/small", "-o", "OUT/p.ingot"] + quiet, small, ["p.ingot"],
+            takes_anything=True),
         Command(
             "pack seekable", [
                 "pack", "IN/a.gguf", "-o", "OUT/p.zst", "--format", "seekable-zstd"] + quiet,
-            archive_input, ["p.zst"]),
+            archive_input, ["p.zst"], takes_anything=True),
         Command(
             "unpack", ["unpack", "IN/a.gguf.ingot", "-o", "OUT/a.gguf"] + quiet,
             {"a.gguf.ingot": packed_archive}, ["a.gguf"]),

@@ -96,8 +96,12 @@ package struct PartialOutputs: Sendable {
     } catch {
       if opened.recordsOffset == nil {
         // Without locks, they may be another process's.
-        for file in files where share == nil && file?.isLocked == true { file?.remove() }
         if opened.file.isLocked { opened.file.remove() }
+        let isLast = share == nil || (try? PartialNames.journals(of: base))?.isEmpty ?? false
+        for file in files where isLast && file?.isLocked == true && file?.becomeExclusive() == true
+        {
+          file?.remove()
+        }
       }
       throw error
     }
