@@ -1,5 +1,6 @@
 """Signals: at chosen calls, where every run dies at the same place, and at random moments."""
 
+import os
 import random
 import signal
 
@@ -51,6 +52,9 @@ def judge(bench, totals, result, name, moment):
     label = f"{bench.command.name}, SIG{name} {moment}"
     if bench.left_over():
         wrong += bench.go_on()
+    elif any(os.path.isdir(os.path.join(bench.out, output)) for output in bench.command.outputs):
+        # A whole folder has its name, and `judge` has compared it: no run replaces that.
+        pass
     elif name == "KILL" or wrong:
         # What was left does not stand in the way of the next run, which clears it away.
         again = bench.run()
