@@ -39,20 +39,9 @@ package final class LockedFile: Sendable {
     self.path = path
     // Between opening and locking, its owner may have removed or renamed it.
     for _ in 0..<64 {
-      let descriptor: FileDescriptor
-      do {
-        var options: FileDescriptor.OpenOptions = [.closeOnExec, .noFollow, .nonBlocking]
-        if creating { options.insert(.create) }
-        descriptor = try FileDescriptor.open(
-          FilePath(path), .readWrite, options: options,
-          permissions: [.ownerReadWrite, .groupRead, .otherRead])
-      } catch Errno.noSuchFileOrDirectory {
-        if !creating { return nil }
-        throw OutputError(
-          path: output, step: .create,
-          reason: "there is no folder \(printable(OutputFile.folder(of: path)))")
-      } catch {
-        throw OutputError(path: output, step: .create, reason: "\(error)")
+      guard let (descriptor, isNew) = try Self.open(path, creating: creating, output: output) else {
+        if creating { continue }
+        return nil
       }
       do throws(OutputError) {
         let isLocked = try Self.lock(descriptor, lock, output: output, path: path)
@@ -62,6 +51,8 @@ package final class LockedFile: Sendable {
           return
         }
       } catch {
+        // Nothing stays of what could not begin, unless another process found it meanwhile.
+        if isNew, flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 { unlink(path) }
         try? descriptor.close()
         throw error
       }
@@ -71,6 +62,35 @@ package final class LockedFile: Sendable {
   }
 
   deinit { close() }
+
+  /// - Returns: the open file, and whether it was made; `nil` when there is none.
+  private static func open(_ path: String, creating: Bool, output: String) throws(OutputError)
+    -> (FileDescriptor, isNew: Bool)?
+  {
+    let options: FileDescriptor.OpenOptions = [.closeOnExec, .noFollow, .nonBlocking]
+    do {
+      if creating {
+        do {
+          let descriptor = try FileDescriptor.open(
+            FilePath(path), .readWrite, options: options.union([.create, .exclusiveCreate]),
+            permissions: [.ownerReadWrite, .groupRead, .otherRead])
+          return (descriptor, true)
+        } catch Errno.fileExists {
+        } catch Errno.noSuchFileOrDirectory {
+          throw OutputError(
+            path: output, step: .create,
+            reason: "there is no folder \(printable(OutputFile.folder(of: path)))")
+        }
+      }
+      return (try FileDescriptor.open(FilePath(path), .readWrite, options: options), false)
+    } catch Errno.noSuchFileOrDirectory {
+      return nil
+    } catch let error as OutputError {
+      throw error
+    } catch {
+      throw OutputError(path: output, step: .create, reason: "\(error)")
+    }
+  }
 
   /// Locks an open file.
   ///
