@@ -195,7 +195,6 @@ public final class OutputFile: Sendable {
   }
 
   /// Of a file, or of the packed file that a path leads into.
-  /// Of a file, or of the packed file that a path leads into.
   private static func status(_ path: String) -> stat? {
     var result = stat()
     var prefix = FilePath(path)
