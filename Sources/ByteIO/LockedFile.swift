@@ -51,8 +51,13 @@ package final class LockedFile: Sendable {
           return
         }
       } catch {
-        // Nothing stays of what could not begin, unless another process found it meanwhile.
-        if isNew, flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 { unlink(path) }
+        // Nothing stays of what could not begin, unless another process found it meanwhile. While it
+        // is locked here and has its name, nobody puts another file there.
+        if isNew, flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0,
+          (try? Self.hasName(descriptor, path, output: output)) == true
+        {
+          unlink(path)
+        }
         try? descriptor.close()
         throw error
       }

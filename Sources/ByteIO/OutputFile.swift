@@ -174,26 +174,6 @@ public final class OutputFile: Sendable {
     return first.st_dev == second.st_dev && first.st_ino == second.st_ino
   }
 
-  /// Whether a file was last written after all of `others` were written or put where they are.
-  ///
-  /// Copied and unpacked files keep the dates of their originals; when a file came to its place, its
-  /// own change says.
-  package static func isNewer(_ path: String, than others: [String]) -> Bool {
-    func isAfter(_ a: timespec, _ b: timespec) -> Bool {
-      (a.tv_sec, a.tv_nsec) > (b.tv_sec, b.tv_nsec)
-    }
-    guard let own = status(path) else { return false }
-    return others.allSatisfy { other in
-      guard let other = status(other) else { return false }
-      #if canImport(Darwin)
-        return isAfter(own.st_mtimespec, other.st_mtimespec)
-          && isAfter(own.st_mtimespec, other.st_ctimespec)
-      #else
-        return isAfter(own.st_mtim, other.st_mtim) && isAfter(own.st_mtim, other.st_ctim)
-      #endif
-    }
-  }
-
   /// Of a file, or of the packed file that a path leads into.
   private static func status(_ path: String) -> stat? {
     var result = stat()

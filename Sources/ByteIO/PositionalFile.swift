@@ -266,9 +266,10 @@ extension PositionalFile.Identity {
 
   /// Whether a later change could not leave the times as they are: the clock that they are taken from
   /// may stand still for some milliseconds, on other machines for two seconds.
-  var isSettled: Bool {
+  package var isSettled: Bool {
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)
-    return Int64(now.tv_sec) - modifiedSeconds > 2
+    // Files may have any date.
+    return modifiedSeconds < Int64(now.tv_sec) - 2
   }
 }

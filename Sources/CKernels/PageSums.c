@@ -42,9 +42,9 @@ __attribute__((target("avx2"))) static void sum_pages_avx2(
 }
 #endif
 
-void ingot_sum_pages(const uint8_t *pages, size_t count, uint8_t *sums) {
+void ingot_sum_pages(int set, const uint8_t *pages, size_t count, uint8_t *sums) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) {
+  if (set == INGOT_AVX2 || set == INGOT_AVX512) {
     sum_pages_avx2(pages, count, sums);
     return;
   }

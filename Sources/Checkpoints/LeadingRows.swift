@@ -56,5 +56,13 @@ package struct LeadingRows: TensorSource {
     source.heldByteLimit(threadCount: threadCount)
   }
 
+  package func read(
+    _ tensor: TensorDescriptor, runs: ByteRuns, into buffer: UnsafeMutableRawBufferPointer
+  ) throws(FormatError) {
+    try source.read(original(tensor), runs: runs, into: buffer)
+  }
+
+  package func hold(upTo byteLimit: Int) { source.hold(upTo: byteLimit) }
+
   package func checkUnchanged() throws(FormatError) { try source.checkUnchanged() }
 }

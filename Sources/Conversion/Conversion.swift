@@ -186,15 +186,6 @@ package struct Conversion: Sendable {
   ) throws -> ConversionOutcome {
     let schedule = ChunkSchedule(
       plan, weightsPerChunk: weightsPerChunk, gatheredWeightsPerChunk: gatheredWeightsPerChunk)
-    if let share = start.share,
-      try FinishedOutputs.areThere(plan, source: source, hasImportance: !importance.isEmpty)
-    {
-      note(
-        "\(printable(plan.journalBase)) is finished already, and newer than what it is made from: "
-          + "this part has nothing to do; to write it anew, remove it first")
-      let byteCount = FinishedOutputs.tensorByteCount(plan, share)
-      return ConversionOutcome(totalByteCount: byteCount, resumedByteCount: byteCount)
-    }
     let identity = try identity()
     let planned = plan.tensorByteCount
     // Headers are read back too, and no part of what is counted.

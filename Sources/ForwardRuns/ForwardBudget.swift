@@ -59,7 +59,8 @@ package struct ForwardBudget: Hashable, Sendable {
     }
     // What the earlier run fitted is kept, though by now some pages more may be taken: of the slack.
     let earlier = min(earlierGroup ?? 0, chunkCount)
-    if earlier > 0, fixed + UInt64(bytes(earlier)) <= limit + Self.slack / 2 {
+    let needs = fixed + UInt64(bytes(max(1, earlier)))
+    if earlier > 0, needs <= limit || needs - limit <= Self.slack / 2 {
       groupCount = (chunkCount + earlier - 1) / earlier
       chunksPerGroup = earlier
     } else {

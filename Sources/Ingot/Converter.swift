@@ -81,6 +81,7 @@ public struct Converter: Sendable {
     progress: (@Sendable (ConversionProgress) -> Void)? = nil, note: (String) -> Void = { _ in }
   ) throws -> ConversionSummary {
     let start = ContinuousClock.now
+    if share != nil { try FinishedOutputs.refuse(plan) }
     try checkDiskSpace()
     let kernels = try Self.statingUsage { try KernelTable.choice.get() }
     let budget = try Self.statingUsage {
@@ -147,6 +148,7 @@ public struct Converter: Sendable {
   public var obstacle: String? {
     do {
       for output in plan.outputs { try OutputFile.checkFolder(of: output.path) }
+      if share != nil { try FinishedOutputs.refuse(plan) }
       try checkDiskSpace()
       return nil
     } catch {

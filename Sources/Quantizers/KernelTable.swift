@@ -8,7 +8,7 @@ package struct KernelTable: Sendable, Hashable {
   /// As `INGOT_KERNELS` spells it.
   package let name: String
   /// Number in `CKernels`.
-  let set: Int32
+  package let set: Int32
 
   private init(name: String, set: Int) {
     self.name = name

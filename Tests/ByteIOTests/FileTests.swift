@@ -125,3 +125,17 @@ import Testing
   _ = try OutputFolder(folder.file("out"))
   #expect(folder.list().isEmpty, "\(folder.list())")
 }
+
+/// Files may have any date, also one that no arithmetic can bear.
+@Test func onlyFilesThatAreOldAreSettled() throws {
+  let folder = TemporaryFolder()
+  var identity = try PositionalFile(folder.write("a", [1])).identity
+  #expect(!identity.isSettled)
+  for (seconds, isSettled) in [
+    (Int64.min, true), (0, true), (identity.modifiedSeconds - 100, true),
+    (identity.modifiedSeconds + 100, false), (Int64.max, false),
+  ] {
+    identity.modifiedSeconds = seconds
+    #expect(identity.isSettled == isSettled, "\(seconds)")
+  }
+}

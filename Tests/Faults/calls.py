@@ -45,7 +45,10 @@ def allowed(bench, call, what, repeat=False):
     good = bench.command.good
     if what in INVISIBLE:
         return {good}
-    statuses = set(STATUSES.get(call, set())) | bench.command.others
+    statuses = set(STATUSES.get(call, set()))
+    # What cannot be read back counts as missing.
+    if call in ("open", "pread", "read", "stat", "fstat", "lstat"):
+        statuses |= bench.command.others
     # Whether a file is packed is looked at before it is opened: the read that counts comes again,
     # and what comes out of it is compared. A disk that stays dead is never survived.
     if call in SURVIVED or call == "pread" and not repeat:

@@ -79,7 +79,8 @@ private func sample() -> SeekableBytes {
   longer[4] = 4
   for (index, bytes) in [
     (2, SeekableBytes.run(of: 5, count: 3)), (2, SeekableBytes.empty + SeekableBytes.empty),
-    (2, [1]), (3, longer), (0, SeekableBytes.skippable([1], magic: 0x184D_2A60)),
+    (2, [1]), (2, SeekableBytes.empty + [UInt8](repeating: 0, count: 70_000)), (3, longer),
+    (0, SeekableBytes.skippable([1], magic: 0x184D_2A60)),
   ] {
     var file = sample()
     file.frames[index].bytes = bytes

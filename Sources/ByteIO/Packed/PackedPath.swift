@@ -62,10 +62,10 @@ private final class OpenArchives: Sendable {
     weak var archive: PackedArchive?
     var held: PackedArchive?
 
-    init(_ path: String, _ archive: PackedArchive) {
+    init(_ path: String, _ archive: PackedArchive, isHeld: Bool) {
       self.path = path
       self.archive = archive
-      held = archive.file.identity.isSettled ? archive : nil
+      held = isHeld ? archive : nil
     }
   }
   /// The last one first.
@@ -91,12 +91,15 @@ private final class OpenArchives: Sendable {
       return archive
     }
     if let known { return known }
+    // As it was before it was read: what changes it from now on changes its times.
+    let isSettled = identity.isSettled
     guard case .archive(let archive) = try OpenedPacked(PositionalFile(plain: path)),
       archive.directory.kind == .folder
     else { return nil }
     archives.withLock { archives in
       archives.removeAll { $0.path == path || $0.archive == nil }
-      archives.insert(Known(path, archive), at: 0)
+      archives.insert(
+        Known(path, archive, isHeld: isSettled && archive.file.identity == identity), at: 0)
       for known in archives.filter({ $0.held != nil }).dropFirst(Self.heldCount) {
         known.held = nil
       }

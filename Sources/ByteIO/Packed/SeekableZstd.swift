@@ -17,6 +17,8 @@ package final class SeekableZstd: FramedContent {
   package static let checksumFlag: UInt8 = 0x80
   /// Frames that others wrote may be larger than ours; beyond this, ranges would cost too much.
   package static let frameByteLimit: UInt32 = 16 << 20
+  /// Longest frame without content that decoders do not skip.
+  static let emptyFrameByteLimit = 64 << 10
   package static let frameCountLimit = 1 << 21
   package static var contentByteLimit: UInt64 { UInt64(frameCountLimit) * UInt64(frameByteLimit) }
 
@@ -127,13 +129,14 @@ package final class SeekableZstd: FramedContent {
     let stored = table[frame.index]
     if stored.content.isEmpty, try isSkippable(stored) { return }
     let packedByteCount = Int(stored.place.upperBound - stored.place.lowerBound)
-    // An empty frame is a header and an empty block; what is larger is not read for nothing.
-    guard packedByteCount <= 2 * Int(Self.frameByteLimit) else {
+    // An empty frame is a header and an empty block; what is larger is not read for nothing, and no
+    // memory was counted for it.
+    guard !stored.content.isEmpty || packedByteCount <= Self.emptyFrameByteLimit else {
       throw error(
         stored,
         .unsupported(
           found: "no content in \(packedByteCount) bytes",
-          allowed: "at most \(2 * Self.frameByteLimit) bytes"))
+          allowed: "at most \(Self.emptyFrameByteLimit) bytes"))
     }
     let fault = try FrameDecoderPool.shared.withDecoder { decoder throws(FormatError) -> String? in
       let packed = decoder.packedBuffer(packedByteCount)

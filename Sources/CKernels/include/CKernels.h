@@ -167,8 +167,8 @@ void ingot_compare(
 #define INGOT_PAGE_SUM_BYTES 64
 
 /// Of each of `count` pages adds up the 64 rows of 64 bytes, as 8 little-endian words of 64 bits:
-/// `sums` gets a row for each page.
-void ingot_sum_pages(const uint8_t *_Nonnull pages, size_t count, uint8_t *_Nonnull sums);
+/// `sums` gets a row for each page. `set` is one that the processor runs.
+void ingot_sum_pages(int set, const uint8_t *_Nonnull pages, size_t count, uint8_t *_Nonnull sums);
 
 // MARK: Planes
 

@@ -1,44 +1,30 @@
 import ByteIO
 import Planning
-import Tensors
 
-/// Notices a part that is run again when the whole set was finished: there is nothing left to do for
-/// it, and what it wrote anew would wait for other parts that nobody runs.
+/// Notices a part that is run again when the whole set was finished: what it wrote anew would wait
+/// for other parts that nobody runs.
 ///
 /// Source: formats/many-machines.md
-enum FinishedOutputs {
-  /// Whether all outputs of a plan are there under their names, and nothing unfinished of them is.
+package enum FinishedOutputs {
+  /// Refuses a part when all outputs of its plan are there under their names, with the plan's sizes
+  /// and headers, and nothing of them is unfinished.
   ///
-  /// They have the plan's sizes and headers, in which all options are and the inputs' names and
-  /// hashes of theirs, and they were written after the inputs came to their places. What the header
-  /// does not hold, an importance file where provenance was left out, makes them count as others.
+  /// Equal headers do not say that the weights are the same: whoever has others removes the outputs.
   ///
-  /// - Throws: `FormatError` when the folder cannot be listed.
-  static func areThere(
-    _ plan: ConversionPlan, source: any TensorSource, hasImportance: Bool
-  ) throws(FormatError) -> Bool {
+  /// - Throws: `OutputError`; `FormatError` when the folder cannot be listed.
+  package static func refuse(_ plan: ConversionPlan) throws {
     let base = plan.journalBase
     guard try PartialNames.journals(of: base).isEmpty, PartialNames.partials(of: base).isEmpty
-    else { return false }
+    else { return }
     for output in plan.outputs {
       guard let file = try? PositionalFile(output.path), file.byteCount == output.byteCount,
-        OutputFile.isNewer(output.path, than: source.files),
         (try? file.read(at: 0, count: output.header.count)) == output.header
-      else { return false }
+      else { return }
     }
-    return !hasImportance
-      || plan.outputs.contains { output in
-        output.header.firstRange(of: Provenance.Key.importanceHash.string.utf8) != nil
-      }
-  }
-
-  /// Bytes of tensors in a share of a plan.
-  static func tensorByteCount(_ plan: ConversionPlan, _ share: WorkShare) -> UInt64 {
-    let ranges = ShareRanges(plan, share: share).ranges
-    return plan.tensors.reduce(0) { sum, tensor in
-      let range = tensor.fileOffset..<tensor.fileOffset + UInt64(tensor.byteCount)
-      let own = range.clamped(to: ranges[tensor.output])
-      return sum + own.upperBound - own.lowerBound
-    }
+    throw OutputError(
+      path: base, step: .create,
+      reason: "is there already, finished, with the header that its parts would give it",
+      advice: "a part that is run again has nothing to do; to write all parts anew, remove it first"
+    )
   }
 }

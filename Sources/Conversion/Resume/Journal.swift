@@ -60,6 +60,19 @@ package struct JournalHead: Hashable, Sendable {
   /// Most texts or outputs of one list.
   package static let listLimit = 1 << 18
 
+  /// Refuses what could not be read back.
+  package func checkSize(_ base: String) throws(OutputError) {
+    let byteCount = bytes.count
+    let entryCount = max(identity.run.count, identity.local.count, outputs.count, command.count)
+    guard byteCount - Self.prefixByteCount <= Self.byteLimit, entryCount <= Self.listLimit else {
+      throw OutputError(
+        path: base, step: .create,
+        reason: "its journal would begin with \(byteCount) bytes and lists of \(entryCount) names; "
+          + "at most \(Self.byteLimit) and \(Self.listLimit) can be read back",
+        advice: "take shorter names, or fewer files")
+    }
+  }
+
   /// The file's bytes up to its records.
   package var bytes: [UInt8] {
     let text = Array(json.utf8)

@@ -49,7 +49,11 @@ extension JournalHead {
       throw fail("version", .unsupported(found: "\(known)", allowed: "\(version)"))
     }
     let count = Int(prefix.littleEndian(at: 12) as UInt32)
-    guard count <= byteLimit, UInt64(prefixByteCount + count) <= byteCount else {
+    guard count <= byteLimit + JournalRecord.byteCount else {
+      throw fail(
+        "byteCount", .outOfRange(found: "\(count)", allowed: "at most \(byteLimit)"))
+    }
+    guard UInt64(prefixByteCount + count) <= byteCount else {
       throw fail(
         "byteCount",
         .truncated(
@@ -106,7 +110,7 @@ private struct JournalHeadReader {
       total = total.addingReportingOverflow(output.byteCount).partialValue
       // No sum of two numbers below this passes 64 bits.
       guard total <= UInt64(Int64.max) else {
-        throw fail("outputs", .outOfRange(found: "more bytes", allowed: "at most 2^63"))
+        throw fail("outputs", .outOfRange(found: "more bytes", allowed: "less than 2^63"))
       }
     }
     return JournalHead(

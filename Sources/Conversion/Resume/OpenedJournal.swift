@@ -18,6 +18,7 @@ struct OpenedJournal {
     _ base: String, head: JournalHead, start: PartialOutputs.Start, note: (String) -> Void
   ) throws {
     let path = PartialNames.journal(of: base, share: start.share)
+    try head.checkSize(base)
     if start == .resume,
       try LockedFile(path, creating: false, lock: .exclusive, output: base) == nil
     {
@@ -127,10 +128,17 @@ extension PartialOutputs {
             ? "an unfinished conversion without --part is there"
             : "an unfinished conversion in parts is there", advice: advice)
       }
-      // A part that is just being begun looks at this one's journal in its turn.
-      guard let file = try? PositionalFile(path), let (other, _) = try? JournalHead.read(file)
-      else {
-        continue
+      let other: JournalHead
+      do {
+        other = try JournalHead.read(PositionalFile(path)).head
+      } catch var error as FormatError {
+        switch error.reason {
+        // A part that is just being begun looks at this one's journal in its turn.
+        case .truncated, .malformed, .fileNotFound: continue
+        default:
+          error.advice = advice
+          throw error
+        }
       }
       if let difference = ConversionIdentity.difference(other.identity.run, head.identity.run) {
         throw FormatError(

@@ -1,5 +1,6 @@
 import ByteIO
 import CKernels
+import Quantizers
 
 /// The hash of a written range that journals keep: XXH3 of sums of its pages.
 ///
@@ -14,11 +15,19 @@ import CKernels
 ///
 /// Source: formats/journal.md
 package enum RangeHash {
+  package static let chosen = (try? KernelTable.choice.get()) ?? .scalar
   private static let pageByteCount = Int(INGOT_PAGE_BYTES)
   private static let sumByteCount = Int(INGOT_PAGE_SUM_BYTES)
 
   /// Of at most `JournalRecord.rangeByteLimit` bytes, which keeps the sums few.
-  package static func hash64(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+  ///
+  /// - Parameters:
+  ///   - bytes: the range.
+  ///   - kernels: to add with; all give the same.
+  /// - Returns: the hash.
+  package static func hash64(_ bytes: UnsafeRawBufferPointer, kernels: KernelTable = chosen)
+    -> UInt64
+  {
     let wholeCount = bytes.count / pageByteCount
     let rest = bytes.count % pageByteCount
     let pageCount = wholeCount + (rest > 0 ? 1 : 0)
@@ -28,13 +37,13 @@ package enum RangeHash {
       guard let target = sums.bindMemory(to: UInt8.self).baseAddress,
         let pages = bytes.bindMemory(to: UInt8.self).baseAddress
       else { return XXH3.hash64([]) }
-      ingot_sum_pages(pages, wholeCount, target)
+      ingot_sum_pages(kernels.set, pages, wholeCount, target)
       if rest > 0 {
         withUnsafeTemporaryAllocation(byteCount: pageByteCount, alignment: 64) { page in
           page.initializeMemory(as: UInt8.self, repeating: 0)
           page.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[(bytes.count - rest)...]))
           if let last = page.bindMemory(to: UInt8.self).baseAddress {
-            ingot_sum_pages(last, 1, target + wholeCount * sumByteCount)
+            ingot_sum_pages(kernels.set, last, 1, target + wholeCount * sumByteCount)
           }
         }
       }

@@ -193,6 +193,21 @@ private func journal() throws -> [UInt8] {
   #expect(try JournalHead.read(try open(folder.file("journal"))).head.outputs.count == 1)
 }
 
+/// What no reader would take is not begun.
+@Test func headsThatCouldNotBeReadAreRefused() throws {
+  func head(_ count: Int, nameByteCount: Int = 10) -> JournalHead {
+    let name = String(repeating: "n", count: nameByteCount)
+    return JournalHead(
+      identity: JournalHead.Identity(
+        run: Array(repeating: name, count: count), local: []), outputs: [], share: nil, command: [])
+  }
+  #expect(throws: Never.self) { try head(1000).checkSize("x.gguf") }
+  #expect(throws: OutputError.self) { try head(JournalHead.listLimit + 1).checkSize("x.gguf") }
+  #expect(throws: OutputError.self) {
+    try head(100, nameByteCount: JournalHead.byteLimit / 100).checkSize("x.gguf")
+  }
+}
+
 /// A folder that cannot be listed is not one without journals.
 @Test func journalsAreSeenOrMissed() throws {
   let folder = TemporaryFolder()

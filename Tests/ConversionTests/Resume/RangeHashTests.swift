@@ -1,5 +1,6 @@
 import ByteIO
 import Conversion
+import Quantizers
 import TestSupport
 import Testing
 
@@ -25,7 +26,11 @@ private func hash(_ bytes: [UInt8]) -> UInt64 { bytes.withUnsafeBytes { RangeHas
   var generator = SplitMix64(seed: 8)
   for count in [0, 1, 7, 63, 64, 4095, 4096, 4097, 8192, 12_345, 139_264, 1 << 20] {
     let bytes = (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
-    #expect(hash(bytes) == plainHash(bytes), "\(count)")
+    let expected = plainHash(bytes)
+    for kernels in KernelTable.runnableHere {
+      let found = bytes.withUnsafeBytes { RangeHash.hash64($0, kernels: kernels) }
+      #expect(found == expected, "\(count) \(kernels.name)")
+    }
     #expect(
       hash([UInt8](repeating: 255, count: count))
         == plainHash([UInt8](repeating: 255, count: count)))

@@ -187,8 +187,8 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   #expect(folder.list().contains(".out.gguf.ingot.partial"))
 }
 
-/// A part that is run again when all is finished has nothing to do, and leaves nothing.
-@Test func partsOfAFinishedSetHaveNothingToDo() throws {
+/// A part that is run again when all is finished is refused, and leaves nothing.
+@Test func partsOfAFinishedSetAreRefused() throws {
   let folder = TemporaryFolder()
   let model = try ownModel(in: folder)
   let out = folder.file("out.gguf")
@@ -202,7 +202,8 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   let archive = try PositionalFile.readAll(out, limit: 64 << 20)
   for number in 1...2 {
     let again = part(number)
-    #expect(again.status == 0 && again.error.contains("finished already"), "\(again)")
+    #expect(again.status == 73 && again.error.contains("there already, finished"), "\(again)")
+    #expect(again.error.contains("remove it first"), "\(again)")
     #expect(folder.list() == ["model", "out.gguf"], "\(folder.list())")
   }
   #expect(finish().status == 0)
@@ -214,16 +215,28 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   #expect(!missing.error.contains("itself is there"), "\(missing)")
   #expect(ingot(["finish", out, "--discard"]).status == 0)
 
-  // So does an input that came after the archive, though it may have an older date.
-  var times = Array(repeating: timespec(tv_sec: 1_000_000_000, tv_nsec: 0), count: 2)
-  utimensat(AT_FDCWD, model + "/model-00002-of-00002.safetensors", &times, 0)
-  let begun = part(1)
-  #expect(begun.status == 0 && !begun.error.contains("finished already"), "\(begun)")
-  let named = finish()
-  #expect(named.status == 1 && named.error.contains("itself is there"), "\(named)")
-  #expect(ingot(["finish", out, "--discard"]).status == 0)
   #expect(folder.list() == ["model", "out.gguf"])
   #expect(try PositionalFile.readAll(out, limit: 64 << 20) == archive)
+}
+
+/// A journal that this version cannot read is another part's all the same.
+@Test func partsOfAnotherVersionAreRefused() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  func part(_ number: Int) -> CommandResult {
+    ingot(["convert", llama3, "-o", out, "--progress", "none", "--part", "\(number)/2"])
+  }
+  #expect(part(1).status == 0)
+  let name = try #require(folder.list().first { $0.hasSuffix(".journal") })
+  var journal = try PositionalFile.readAll(folder.file(name), limit: 64 << 20)
+  journal[8] = 1
+  folder.write(name, journal)
+  let refused = part(2)
+  #expect(refused.status == 65 && refused.error.contains("journal.version"), "\(refused)")
+  #expect(refused.error.contains("--discard"), "\(refused)")
+  // Of one that is only being begun nothing is known yet.
+  folder.write(name, Array(journal[..<20]))
+  #expect(part(2).status == 0)
 }
 
 /// A copy of the checkpoint.
