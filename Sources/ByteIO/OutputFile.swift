@@ -152,6 +152,10 @@ public final class OutputFile: Sendable {
 
   /// Throws when no file can be made in the folder of `path`, without trying.
   public static func checkFolder(of path: String) throws(OutputError) {
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+      throw OutputError(path: path, step: .create, reason: "is a folder", advice: "name a file in it")
+    }
     guard access(folder(of: path), W_OK | X_OK) != 0 else { return }
     let code = Errno(rawValue: errno)
     throw OutputError(

@@ -13,7 +13,7 @@ package struct CandidateTypes: Hashable, Sendable {
   /// Types that programs compute with well, without those for special models.
   package static let standard = CandidateTypes(types: [
     .iq1_S, .iq1_M, .iq2_XXS, .iq2_XS, .iq2_S, .q2_K, .iq3_XXS, .iq3_S, .q3_K, .iq4_XS, .iq4_NL,
-    .q4_0, .q4_K, .q5_0, .q5_K, .q6_K, .q8_0, .bf16,
+    .q4_0, .q4_K, .q5_0, .q5_K, .q6_K, .q8_0, .f16, .bf16,
   ])
 
   /// What probes use unless told otherwise: a type whose harm is well above rounding, in the middle
@@ -90,6 +90,9 @@ package struct CandidateTypes: Hashable, Sendable {
         importance || KernelTable.scalar.canQuantizeWithoutImportance(type)
       else { return false }
       // Blocks of 32 are for rows that larger ones do not fill, unless somebody asked for them.
+      // Of the two of 16 bits the one that can be what the tensor is stored in.
+      if !isNamed, type == .f16 { return [.f16, .f32].contains(tensor.sourceType) }
+      if !isNamed, type == .bf16 { return tensor.sourceType != .f16 }
       let isSubstitute = type == .q4_0 || type == .q5_0 || type == .iq4_NL
       return isNamed || !isSubstitute || tensor.columnCount % 256 != 0
     }

@@ -234,6 +234,8 @@ struct ConvertCommand: ParsableCommand {
     }
     if self.recipe != nil { throw UsageError("--recipe and a size exclude each other") }
     guard let output else { throw UsageError("a size needs an archive to write: -o") }
+    // Measuring may take hours.
+    try OutputFile.checkFolder(of: output)
     let fitter = try Fitter(
       checkpoint: checkpoint, output: output, recipe: recipe, options,
       memoryLimit: memoryLimit.byteCount, threadCount: threads)

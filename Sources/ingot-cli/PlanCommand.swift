@@ -36,7 +36,7 @@ struct PlanCommand: ParsableCommand {
         ingot plan Llama-4-Maverick --hardware all --context 32768
         ingot plan llama.gguf --hardware rtx-4090-24gb
         ingot plan llama.gguf --memory 24GiB
-        ingot plan Llama-3.1-8B --target-bpw 4.5 --keep output=Q8_0 --max-type Q6_K
+        ingot plan Llama-3.1-8B --target-bpw 4.5 --keep '^output=Q8_0' --max-type Q6_K
       """)
 
   @Argument(help: "Checkpoint or archive.", completion: .file())

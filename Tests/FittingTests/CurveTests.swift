@@ -70,6 +70,15 @@ private func fitter(
   #expect(budget.byteCount.distance(to: plan.totalByteCount).magnitude < 256)
 }
 
+/// Weights that are stored in F16 stay as they are where there is room: BF16 would lose some.
+@Test func halfPrecisionStaysAsItIs() throws {
+  let fitted = try fitter(
+    Fixtures.path("models/llama2"), importance: nil, target: .bitsPerWeight(16.5)
+  ).run()
+  #expect(fitted.fit.expectedDivergence == 0)
+  #expect(fitted.recipe.types.values.allSatisfy { $0 == .f16 })
+}
+
 /// What is measured without writing anything is what `verify` measures of the archive.
 @Test func measuredPointsEqualArchives() throws {
   let folder = TemporaryFolder()

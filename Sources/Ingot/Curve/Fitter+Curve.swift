@@ -124,8 +124,7 @@ extension Fitter {
 
   /// All but those for models that were trained for a type, and those that quantize nothing.
   private static let mixNames = StockMix.all.filter {
-    $0.defaultType.isBlockType
-      && ![.q1_0, .q2_0, .tq1_0, .tq2_0, .mxfp4].contains($0.defaultType)
+    $0.defaultType.isBlockType && !$0.isForTrainedTypes
   }.map(\.name)
 
   private func mixPlans() throws -> [(name: String, plan: ConversionPlan)] {

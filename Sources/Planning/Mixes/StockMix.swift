@@ -13,6 +13,11 @@ package struct StockMix: Sendable, Hashable {
   /// Type of the tensors that no rule names.
   package var defaultType: TensorType
 
+  /// Whether its type is for models that were trained in it, and ruins all others.
+  package var isForTrainedTypes: Bool {
+    [.q1_0, .q2_0, .tq1_0, .tq2_0, .mxfp4].contains(defaultType)
+  }
+
   package static let all: [StockMix] = FormatTable(
     Formats.Mixes.mixes, name: "mixes/mixes.tsv",
     columns: ["name", "aliases", "file_type", "type"]

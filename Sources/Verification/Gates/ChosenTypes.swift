@@ -23,7 +23,7 @@ package struct ChosenTypes: Hashable, Sendable {
   /// Largest relative error of normally distributed weights in any of its types.
   package var largestError: Double
   /// The stock mix with most bits per weight among those that, on this model, have no more than the
-  /// archive; the smallest mix where all have more.
+  /// archive; the smallest mix where all have more. Mixes for models trained in a type are none.
   package var mix: String?
 
   package init(
@@ -63,6 +63,7 @@ package struct ChosenTypes: Hashable, Sendable {
     var mixes: [(name: String, byteCount: Int)] = []
     for policy in VerificationPolicy.shipped where policy.gates[.maxMeanKLD] != nil {
       guard let mix = StockMix(name: policy.name), mix.defaultType.isBlockType,
+        !mix.isForTrainedTypes,
         let assignments = try? assignTypes(
           mix, options: TypeOptions(hasImportance: true), facts: facts, tensors: typed)
       else { continue }

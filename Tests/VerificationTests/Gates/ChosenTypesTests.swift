@@ -151,3 +151,14 @@ func chosenTypesOfADenseModelAreJudged(_ readsText: Bool) throws {
   #expect(
     try ChosenTypes(metadata, tensors: archive.tensors, file: path)?.expectedDivergence == nil)
 }
+
+/// Above 8 bits the nearest mix is Q8_0, and none that was made for models trained in its type.
+@Test(arguments: [8.7, 10, 16]) func mixesForTrainedTypesAreNotAsked(_ bits: Double) throws {
+  let folder = TemporaryFolder()
+  let path = try chosenArchive(
+    Archives.checkpoint("llama3"), bits: bits, text: nil, importance: nil, in: folder)
+  let archive = try GGUFFile(path)
+  let chosen = try #require(
+    try ChosenTypes(archive.metadata, tensors: archive.tensors, file: path))
+  #expect(chosen.mix == "Q8_0")
+}
