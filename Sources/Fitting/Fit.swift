@@ -36,7 +36,8 @@ public struct Fit: Sendable {
   package var expectedDivergence: Double
   /// What of it types do that options gave.
   package var givenDivergence = 0.0
-  /// How much of `expectedDivergence` a better choice could save at most, 0 to 1.
+  /// How much of `expectedDivergence` a better choice could save at most, 0 to 1, apart from tensors
+  /// that stay with the processor.
   package var gap: Double
   /// Tensors that a type was chosen for.
   package var unitCount: Int

@@ -44,14 +44,24 @@ public struct MemoryTarget: Hashable, Sendable {
     if let problem = run.problem { throw UsageError("llama.cpp would refuse \(problem)") }
   }
 
+  /// Whether the table of hardware has a name, whatever number of devices stands behind it.
+  public static func hasName(_ text: String) -> Bool {
+    if Hardware(name: text) != nil { return true }
+    guard let cross = text.lastIndex(where: { $0 == "x" || $0 == "X" }),
+      Int(text[text.index(after: cross)...]) != nil
+    else { return false }
+    return Hardware(name: String(text[..<cross])) != nil
+  }
+
   private static func hardware(
     _ name: String?, _ byteCount: UInt64?, _ deviceCount: Int, option: String
   ) throws(OptionError) -> Hardware {
     guard let name else {
       guard (1...Hardware.deviceLimit).contains(deviceCount) else {
+        let isNamed = option == "--hardware"
         throw OptionError(
-          option: "--devices", found: "\(deviceCount)",
-          problem: "takes 1 to \(Hardware.deviceLimit)")
+          option: isNamed ? option : "--devices", found: (isNamed ? "x" : "") + "\(deviceCount)",
+          problem: "takes 1 to \(Hardware.deviceLimit)" + (isNamed ? " devices" : ""))
       }
       return .memory(Int(clamping: byteCount ?? 0), deviceCount: deviceCount)
     }

@@ -13,6 +13,9 @@ package struct TypeErrorMeasurement: Sendable {
   /// Weights of a sample, of a tensor or an expert; spread evenly over its rows.
   package static let standardSampleWeightCount = 1 << 18
 
+  /// Of a type that cannot hold the weights; more than any other error.
+  package static let hopelessError = 1e100
+
   let plan: ConversionPlan
   let source: any TensorSource
   /// `experts × columns` values per stack or tensor.
@@ -202,12 +205,10 @@ package struct TypeErrorMeasurement: Sendable {
       for slot in types.indices {
         // A type whose scales cannot hold the weights is never the best one.
         let error = result.errors[slot] * scale
-        result.errors[slot] = error.isFinite ? error : Self.hopelessError
+        result.errors[slot] = error.isFinite ? error : TypeErrorMeasurement.hopelessError
       }
       return result
     }
-
-    private static let hopelessError = 1e100
 
     private func checkFinite(_ chunk: Chunk, of tensor: ConversionPlan.Tensor)
       throws(FormatError)

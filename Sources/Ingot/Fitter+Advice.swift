@@ -11,7 +11,18 @@ extension Fitter {
       names?.contains(base.plan.tensors[index].name.string) != false
     }
     let free = candidates.keys.filter(counts)
-    let smallest = free.reduce(0) { $0 + byteCount(of: $1, candidates[$1] ?? []) }
+    /// Bytes of the smallest types; `nil` where a tensor has none to choose from.
+    func byteCount(_ types: (Int) -> [TensorType]) -> Int? {
+      var sum = 0
+      for index in free {
+        let count = base.plan.tensors[index].elementCount
+        guard let least = types(index).compactMap({ $0.byteCount(weightCount: count) }).min()
+        else { return nil }
+        sum += least
+      }
+      return sum
+    }
+    let smallest = byteCount { candidates[$0] ?? [] }
     /// Whether types would be smaller without some options.
     func helps(hasImportance: Bool = false, _ change: (inout FitOptions) -> Void) -> Bool {
       var options = options
@@ -19,14 +30,14 @@ extension Fitter {
       guard
         let choice = try? CandidateTypes(
           names: options.types, minimum: options.minimumType, maximum: options.maximumType,
-          fastOn: options.fastOn)
+          fastOn: options.fastOn),
+        let smallest,
+        let changed = byteCount({
+          let tensor = base.plan.tensors[$0]
+          return choice.types(of: tensor, importance: hasImportance || tensor.importance != nil)
+        })
       else { return false }
-      return smallest
-        > free.reduce(0) { sum, index in
-          let tensor = base.plan.tensors[index]
-          let importance = hasImportance || tensor.importance != nil
-          return sum + byteCount(of: index, choice.types(of: tensor, importance: importance))
-        }
+      return changed < smallest
     }
     let limits: [(option: String, isGiven: Bool, drop: (inout FitOptions) -> Void)] = [
       ("--min-type", options.minimumType != nil, { $0.minimumType = nil }),
@@ -47,12 +58,6 @@ extension Fitter {
     return ways
   }
 
-  private func byteCount(of index: Int, _ types: [TensorType]) -> Int {
-    let count = base.plan.tensors[index].elementCount
-    // No type at all is no smaller one.
-    return types.compactMap { $0.byteCount(weightCount: count) }.min() ?? Int.max / 1_000_000
-  }
-
   /// Options that gave tensors types with more bits than the smallest that is chosen from.
   private func optionsWithLargeTypes(_ counts: (Int) -> Bool) -> [String] {
     let least = candidates.values.joined().map(\.bitsPerWeight).min() ?? 0
@@ -69,8 +74,10 @@ extension Fitter {
     let isOutput = tensor.name == "output.weight"
     if isOutput, recipe.leavesOutputTensor { return "--leave-output-tensor" }
     guard tensor.isForced else { return nil }
-    if isOutput, recipe.outputTensorType != nil { return "--output-tensor-type" }
-    if tensor.name == "token_embd.weight", recipe.embeddingType != nil { return "--embedding-type" }
+    let isEmbedding = tensor.name == "token_embd.weight"
+    if isEmbedding, recipe.embeddingType != nil { return "--embedding-type" }
+    let isTied = isEmbedding && !base.plan.tensors.contains { $0.name == "output.weight" }
+    if isOutput || isTied, recipe.outputTensorType != nil { return "--output-tensor-type" }
     return recipe.tensorTypes.isEmpty ? "--tensor-type-file" : "--keep"
   }
 }

@@ -27,8 +27,16 @@ extension Fitter {
     let units = fileUnits(measurements)
     var limit = fileByteCount
     while true {
-      let result = fitted(
-        try fit(units, limit: limit, fixedByteCount: fixedFileByteCount, for: target))
+      let chosen: Fit
+      do {
+        chosen = try fit(units, limit: limit, fixedByteCount: fixedFileByteCount, for: target)
+      } catch var error as FitTooSmall {
+        // What the limit was lowered by comes on top of the smallest choice, too.
+        error.smallest += UInt64(fileByteCount - limit)
+        error.byteLimit += UInt64(fileByteCount - limit)
+        throw error
+      }
+      let result = fitted(chosen)
       let laidOut = try Converter(
         checkpoint: checkpoint, output: output, recipe: result.recipe, memoryLimit: memoryLimit)
       let over = Int(laidOut.plan.totalByteCount) - fileByteCount

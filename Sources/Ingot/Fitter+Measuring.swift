@@ -6,7 +6,8 @@ import ReferenceModel
 extension Fitter {
   /// Measures what is not known yet.
   ///
-  /// `others` are types, by tensor or stack, that are no candidates but to be known too.
+  /// `others` are types, by tensor or stack, that are no candidates but to be known too, also of
+  /// tensors that no type is chosen for.
   func measure(
     _ others: [ExactString: [TensorType]] = [:], cancellation: CancellationFlag,
     progress: (@Sendable (RunProgress) -> Void)?
@@ -15,14 +16,35 @@ extension Fitter {
     var measurements = known
     do {
       try measureErrors(&measurements, others, kernels, cancellation, progress)
-      try measureDivergences(&measurements, kernels, cancellation, progress)
+      try checkGiven(measurements)
+      try measureDivergences(&measurements, others, kernels, cancellation, progress)
     } catch is ForwardCancelled {
       throw interrupted(measurements)
     } catch is ConversionCancelled {
       throw interrupted(measurements)
     }
     try base.inputs.source.checkUnchanged()
+    // Of what a file has besides, nothing may depend.
+    let wanted = wantedProbes(measurements, others)
+    for (name, known) in measurements.divergences {
+      measurements.divergences[name] = known.filter { wanted[name]?.contains($0.key) == true }
+    }
     return measurements
+  }
+
+  /// Refuses types that options gave and that cannot hold the weights.
+  private func checkGiven(_ measurements: FitMeasurements) throws(UsageError) {
+    for (index, type) in given.sorted(by: { $0.key < $1.key }) {
+      let tensor = base.plan.tensors[index]
+      let stack = SplitExperts.stack(of: tensor.name)
+      let errors = measurements.errors[stack?.name ?? tensor.name]
+      let error = stack.map { errors?.errors[type]?[$0.expert] } ?? errors?.error(type)
+      if let error, error >= TypeErrorMeasurement.hopelessError {
+        throw UsageError(
+          "\(type.name) cannot hold the weights of tensor \(tensor.name), which are too large for it: "
+            + "give it another type")
+      }
+    }
   }
 
   /// `isMeasuringPoints`: everything was measured that types are chosen by.
@@ -47,15 +69,17 @@ extension Fitter {
   ) throws {
     // All experts of a stack in the same types, also those whose type is not to be chosen.
     var types: [ExactString: [TensorType]] = [:]
-    for (index, weighed) in weighed.sorted(by: { $0.key < $1.key }) {
-      let stack = SplitExperts.place(of: base.plan.tensors[index].name).stack
-      for type in weighed + probes(of: index) + (others[stack] ?? [])
-      where types[stack]?.contains(type) != true {
+    let weighed = weighed
+    for (index, tensor) in base.plan.tensors.enumerated() {
+      let stack = SplitExperts.place(of: tensor.name).stack
+      let own = weighed[index].map { $0 + probes(of: index) } ?? []
+      let other = others[stack].map { $0 + probes(of: index, others: $0) } ?? []
+      for type in own + other where types[stack]?.contains(type) != true {
         types[stack, default: []].append(type)
       }
     }
     // Experts that lie singly in the order in which they would be stacked.
-    let places = base.plan.tensors.indices.compactMap {
+    var places = base.plan.tensors.indices.compactMap {
       index -> (index: Int, types: [TensorType], place: (stack: ExactString, expert: Int))? in
       let place = SplitExperts.place(of: base.plan.tensors[index].name)
       return types[place.stack].map { (index, $0, place) }
@@ -66,13 +90,30 @@ extension Fitter {
         && entry.types.allSatisfy { errors.errors[$0] != nil }
     }
     if isComplete { return }
+    // What an earlier run found stays known, whatever the order of runs.
+    for (index, _, place) in places where place.expert == 0 {
+      for type in (result.errors[place.stack]?.errors ?? [:]).keys.sorted(by: {
+        $0.rawValue < $1.rawValue
+      }) where types[place.stack]?.contains(type) != true && canMeasure(index, type) {
+        types[place.stack, default: []].append(type)
+      }
+    }
+    places = places.map { ($0.index, types[$0.place.stack] ?? $0.types, $0.place) }
     let measured = try TypeErrorMeasurement(
       plan: base.plan, inputs: base.inputs, kernels: kernels, threadCount: threadCount,
       memoryLimit: memoryLimit, cancellation: cancellation
     ).run(places.map { ($0.index, $0.types) }) { progress?(RunProgress(tensors: $0)) }
-    result.errors = [:]
+    for entry in places { result.errors[entry.place.stack] = nil }
     for (entry, errors) in zip(places, measured) { result.add(errors, to: entry.place) }
     try keep(result)
+  }
+
+  /// Whether a type that a file names can be made of a tensor.
+  private func canMeasure(_ index: Int, _ type: TensorType) -> Bool {
+    let tensor = base.plan.tensors[index]
+    return KernelTable.scalar.canQuantize(type) && KernelTable.scalar.canDequantize(type)
+      && tensor.columnCount % type.weightsPerBlock == 0
+      && (tensor.importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(type))
   }
 
   /// What the plan takes of the importance file: entries of another length are none.
@@ -87,8 +128,15 @@ extension Fitter {
     return probeTypes.probes(of: base.plan.tensors[index], candidates: candidates[index] ?? [])
   }
 
+  /// The same of a tensor that no type is chosen for, but that other types are to be known of.
+  private func probes(of index: Int, others: [TensorType]) -> [TensorType] {
+    probeTypes.probes(of: base.plan.tensors[index], candidates: others)
+  }
+
   /// Types to try on the text, by tensor or stack.
-  private func wantedProbes(_ measurements: FitMeasurements) -> [ExactString: [TensorType]] {
+  private func wantedProbes(
+    _ measurements: FitMeasurements, _ others: [ExactString: [TensorType]]
+  ) -> [ExactString: [TensorType]] {
     func stack(_ index: Int) -> ExactString {
       SplitExperts.place(of: base.plan.tensors[index].name).stack
     }
@@ -106,15 +154,21 @@ extension Fitter {
       else { continue }
       wanted[name, default: []].append(type)
     }
+    for index in base.plan.tensors.indices where wanted[stack(index)] == nil {
+      if let others = others[stack(index)] {
+        wanted[stack(index)] = probes(of: index, others: others)
+      }
+    }
     return wanted
   }
 
   private func measureDivergences(
-    _ result: inout FitMeasurements, _ kernels: KernelTable, _ cancellation: CancellationFlag,
+    _ result: inout FitMeasurements, _ others: [ExactString: [TensorType]],
+    _ kernels: KernelTable, _ cancellation: CancellationFlag,
     _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws {
     guard let (opened, text) = opened else { return }
-    let wanted = wantedProbes(result)
+    let wanted = wantedProbes(result, others)
     var probes: [SensitivityRun.Probe] = []
     for role in opened.model.inputLengths.keys.sorted(by: { $0.archiveName < $1.archiveName }) {
       let name = ExactString(role.archiveName)

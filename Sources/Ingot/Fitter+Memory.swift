@@ -114,14 +114,19 @@ extension Fitter {
     // What a device needs with nothing on it.
     let empty = memory.estimate([], target.run).limited.max { $0.total < $1.total }
     let isFull = empty.map { $0.total >= target.hardware.deviceByteCount } ?? false
-    var advice =
-      !ways.isEmpty
-      ? ["with the smallest types this would do: " + ways.joined(separator: ", or ")]
-      : [isFull ? "take more memory" : "neither a smaller context nor more devices would do"]
-    if !isFull { advice += smallerTypes(of: Set(memory.limited(tensors).map(\.name))) }
+    let smaller = isFull ? [] : smallerTypes(of: Set(memory.limited(tensors).map(\.name)))
+    var advice: [String] = []
+    if !ways.isEmpty {
+      advice.append("with the smallest types this would do: " + ways.joined(separator: ", or "))
+    } else if isFull {
+      advice.append("take more memory")
+    } else if smaller.isEmpty {
+      advice.append("neither a smaller context nor more devices would do")
+    }
+    if !smaller.isEmpty { advice.append(smaller.joined(separator: ", or ")) }
     var result = FitTooSmall(
       target: asked, smallest: error.smallest, byteLimit: error.byteLimit,
-      weightCount: base.plan.weightCount, advice: advice.joined(separator: ", or "))
+      weightCount: base.plan.weightCount, advice: advice.joined(separator: "; "))
     if isFull, let empty {
       result.besides =
         "of a device's memory \(mebibyteText(empty.reserve)) MiB are in reserve, the cache takes "

@@ -175,9 +175,7 @@ public struct Fitter: Sendable {
       guard
         tensor.importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(tensor.type)
       else {
-        throw UsageError(
-          "\(tensor.type.name) (tensor \(tensor.name)) needs an importance matrix; "
-            + "make one with 'ingot calibrate' and pass --imatrix FILE")
+        throw UsageError(type: tensor.type, needsImportanceFor: tensor.name)
       }
       result[index] = tensor.type
     }

@@ -19,7 +19,12 @@ package struct MemoryReport: Sendable {
     hardware = fit.hardware
     self.run = run
     estimate = fit.estimate(tensors, run)
-    largestContext = fit.largestContext(tensors, run)
+    let largest = fit.largestContext(tensors, run)
+    let trained = fit.model.trainedContext ?? .max
+    // Looked for in steps of 256 tokens: what was asked for may lie between two.
+    largestContext =
+      estimate.fits(fit.hardware) && run.context <= trained
+      ? max(largest ?? 0, run.context) : largest
     modelContext = fit.model.trainedContext
     neededDeviceCount = fit.deviceCount(tensors, run)
   }
@@ -51,7 +56,8 @@ package struct MemoryReport: Sendable {
     lines.append("llama.cpp: \(run.switches.joined(separator: " "))")
     if fits {
       let context = largestContext.map { context in
-        "\(context), " + (context == modelContext ? "the model's own" : "more does not fit")
+        "\(context), "
+          + (context == modelContext ? "the model's own" : "more, in steps of 256, does not fit")
       }
       lines.append("fits; largest context: \(context ?? "none")")
     } else {

@@ -33,9 +33,7 @@ extension PlanBuilder {
         notes.append(
           "\(assignment.type.name) (tensor \(tensor.name)) is much worse without --imatrix FILE")
       case .always, .inMix:
-        throw UsageError(
-          "\(assignment.type.name) (tensor \(tensor.name)) needs an importance matrix; "
-            + "make one with 'ingot calibrate' and pass --imatrix FILE")
+        throw UsageError(type: assignment.type, needsImportanceFor: tensor.name)
       }
       return nil
     }
@@ -73,6 +71,15 @@ extension PlanBuilder {
   private func need(_ assignment: TypeAssignment) -> OutputType.ImportanceNeed {
     let need = OutputType(assignment.type)?.importanceNeed ?? .never
     return need == .always || assignment.requiresImportance ? need : .never
+  }
+}
+
+extension UsageError {
+  /// About a type that is not made without importance.
+  package init(type: TensorType, needsImportanceFor tensor: ExactString) {
+    self.init(
+      "\(type.name) (tensor \(tensor)) needs an importance matrix; "
+        + "make one with 'ingot calibrate' and pass --imatrix FILE")
   }
 }
 

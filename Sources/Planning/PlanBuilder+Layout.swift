@@ -119,6 +119,8 @@ extension PlanBuilder {
   /// What the types were chosen to cost, where these are the types and the importance that this is
   /// said of.
   private func expectedDivergence(_ plan: ConversionPlan) -> Double? {
+    // Of a draft the size is promised before its types are chosen, given ones among them.
+    if recipe.isDraft { return recipe.expectedDivergence }
     let isKept = plan.tensors.allSatisfy {
       !$0.isForced || recipe.types[$0.name] == $0.type
     }

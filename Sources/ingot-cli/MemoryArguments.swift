@@ -14,7 +14,7 @@ struct MemoryArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Tokens that every sequence can hold; of a finished archive, and with --hardware, by default "
+      "Tokens that every sequence can hold; of a quantized archive, and with --hardware, by default "
         + "\(MemoryQuestion.defaultContext), or the model's own context where that is smaller.",
       valueName: "tokens"))
   var context: Int?

@@ -14,14 +14,15 @@ struct PlanCommand: ParsableCommand {
       give a tensor is no choice, but what it costs counts.
 
       --fit and --memory count what lies on the devices. The embedding of most models stays with the \
-      processor: it gets the smallest type that adds at most a hundredth to what all others cost.
+      processor: it gets the smallest type that adds at most a hundredth to what all others cost together.
 
       --curve shows all sizes at once: what each is expected to cost, and where the stock mixes lie; \
       --plot draws it. A size, as with --fit, is marked in it then.
 
       --hardware answers without choosing: what fits where. Of an archive with the types that it has, of a \
       checkpoint with a mix (--type), or with the best single type. --fit and --memory ask the same of an \
-      archive that is quantized already.
+      archive that is quantized already; --json then prints a list of answers, as with --hardware, where \
+      a plan for a checkpoint is an object.
 
       Measuring takes a while; --measurements keeps what was found, for other sizes and to go on after \
       an interruption, from the last finished round: up to 64 tensors go through the text in one.
@@ -198,7 +199,8 @@ struct PlanCommand: ParsableCommand {
       throw UsageError("--devices needs --memory; --hardware takes xN")
     }
     if fit.memory.memory != nil { throw UsageError("--hardware and --memory exclude each other") }
-    let size = Self.memory(hardware)
+    // Names may read as sizes: 4090 is one of both.
+    let size = MemoryTarget.hasName(hardware) ? nil : Self.memory(hardware)
     let target = try fit.memory.target(
       hardware: isEverywhere ? "h100-80gb" : size == nil ? hardware : nil, size: size?.size,
       deviceCount: size?.deviceCount ?? 1, option: "--hardware",

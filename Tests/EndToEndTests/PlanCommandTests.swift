@@ -69,7 +69,8 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
     (["--hardware", "h101"], "--hardware h101: no such hardware"),
     (["--hardware", "h101"], "such as --hardware 24GiB"),
     (["--hardware", "24"], "--hardware 24 is 24 bytes: write the unit"),
-    (["--hardware", "24GiBx99"], "takes 1 to 16"),
+    (["--hardware", "24GiBx99"], "--hardware x99: takes 1 to 16 devices"),
+    (["--hardware", "4090x99"], "--hardware 4090x99: no such hardware"),
     (["--hardware", "h100", "--text", "x"], "leave out --text"),
     (["--hardware", "h100", "--fast-on", "gpu"], "leave out --fast-on"),
     (["--hardware", "h100", "--keep", "a=Q8_0"], "leave out --keep"),
@@ -96,8 +97,26 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
   #expect(long.status == 0 && long.error.contains("longer than the model's own context"))
 }
 
-/// Whether a finished archive fits is asked with any way to name memory, and nothing is chosen.
-@Test func answersForFinishedArchives() throws {
+/// Names are taken before sizes, so that 4090 is no number of bytes.
+@Test func knowsEveryNameOfHardware() throws {
+  let rows = try Fixtures.text(Fixtures.root + "/formats/hardware/hardware.tsv").split(
+    separator: "\n"
+  ).filter { !$0.hasPrefix("#") }.dropFirst().map { $0.split(separator: "\t").map(String.init) }
+  #expect(rows.count > 20)
+  for row in rows {
+    let aliases = row[1] == "-" ? [] : row[1].split(separator: ",").map(String.init)
+    for name in [row[0]] + aliases {
+      let result = Command.ingot("plan", llama3, "--hardware", name, "--type", "Q8_0")
+      #expect(result.status == 0, "\(name): \(result.error)")
+      #expect(result.output.contains(row[5]), "\(name): \(result.output)")
+    }
+  }
+  let two = Command.ingot("plan", llama3, "--hardware", "4090x2", "--type", "Q8_0")
+  #expect(two.status == 0 && two.output.contains("RTX 4090 × 2"), "\(two)")
+}
+
+/// Whether a quantized archive fits is asked with any way to name memory, and nothing is chosen.
+@Test func answersForQuantizedArchives() throws {
   let folder = TemporaryFolder()
   let archive = folder.file("out.gguf")
   #expect(Command.ingot("convert", llama3, "-o", archive, "--type", "Q4_K_M").status == 0)
@@ -119,7 +138,7 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
   let small = plan("--memory", "1039.9MiB", "--parallel", "4", "--context", "256")
   #expect(small.status == 0 && small.output.hasPrefix("1039MiB, 256 tokens × 4"), "\(small)")
   #expect(small.output.contains(" 1039\n") && !small.output.contains(" 1040\n"), "\(small)")
-  #expect(small.output.contains("more does not fit"), "\(small)")
+  #expect(small.output.contains("more, in steps of 256, does not fit"), "\(small)")
   let full = plan("--memory", "512MiB")
   #expect(full.status == 0 && full.output.contains("does not fit"), "\(full)")
   let all = plan("--hardware", "all")

@@ -74,7 +74,7 @@ func givenTypesOfExpertsAreExpected(_ name: String) throws {
   #expect(abs(expected - measured) < 0.3 * measured, "\(expected) \(measured)")
 }
 
-/// Of one expert its part of what is tried with all of them counts.
+/// Of one expert its part of what is tried with all of them counts: the more experts, the more.
 @Test func aGivenExpertCounts() throws {
   let checkpoint = try RandomCheckpoint("mixtral")
   func given(_ types: [String]) throws -> Double {
@@ -88,7 +88,7 @@ func givenTypesOfExpertsAreExpected(_ name: String) throws {
   let one = try given([#"blk\.0\.ffn_down\.0\.=Q4_0"#])
   let two = try given([#"blk\.0\.ffn_down\.[01]\.=Q4_0"#])
   #expect(one > 0 && two > one)
-  // All of them, tried in the very type, are near what follows from other types.
+  // All of them are tried in the very type, and cost more than some.
   let all = try given([#"blk\.0\.ffn_down\.[0-9]+\.=Q4_0"#])
   #expect(all > two)
 }
@@ -154,7 +154,7 @@ func curvesCountGivenTypes(_ experts: ExpertStorage?) throws {
   #expect(try mix(given) < mix(free))
 }
 
-/// A mix that has a type's own matrices is expected to do what those types do.
+/// Sizes that are measured have the given types, too: they do what is expected of all types together.
 @Test func measuredSizesHaveGivenTypes() throws {
   let curve = try fitter(nil, text: (64, 4)) { _, recipe in
     recipe.tensorTypes = ["ffn_down=Q2_K"]
@@ -165,6 +165,120 @@ func curvesCountGivenTypes(_ experts: ExpertStorage?) throws {
     let value = try #require(point.measuredDivergence).value
     #expect(abs(point.expectedDivergence - value) < 0.3 * value, "\(point)")
   }
+}
+
+/// A type that cannot hold the weights is the option's fault, not the checkpoint's.
+@Test(arguments: [nil, (context: 32, chunks: 2)])
+func givenTypesMustHoldTheWeights(_ text: (context: Int, chunks: Int)?) throws {
+  let checkpoint = try RandomCheckpoint("mixtral") { tensors in
+    let index = tensors.firstIndex { $0.name.hasSuffix("q_proj.weight") } ?? 0
+    // 98304 in BF16.
+    tensors[index].bytes.replaceSubrange(0..<2, with: [0xC0, 0x47])
+  }
+  let error = #expect(throws: UsageError.self) {
+    try fitter(.bitsPerWeight(9), checkpoint: checkpoint.path, importance: nil, text: text) {
+      _, recipe in recipe.tensorTypes = ["attn_q=F16"]
+    }.run()
+  }
+  #expect(
+    error?.message.contains("F16 cannot hold the weights of tensor blk.0.attn_q.weight") == true,
+    "\(error as Any)")
+}
+
+/// Where an embedding doubles as the output, it has the output's type.
+@Test func tiedEmbeddingsHaveTheOutputsType() throws {
+  let checkpoint = try RandomCheckpoint("mixtral", changes: ["tie_word_embeddings": .bool(true)]) {
+    tensors in tensors.removeAll { $0.name == "lm_head.weight" }
+  }
+  let fitted = try fitter(.bitsPerWeight(9), checkpoint: checkpoint.path, importance: nil) {
+    _, recipe in recipe.outputTensorType = "Q5_1"
+  }.run()
+  #expect(fitted.recipe.types["token_embd.weight"] == .q5_1)
+  #expect(fitted.fit.givenDivergence > 0)
+}
+
+/// A stack whose experts all have their types from options is measured for mixes that give it others.
+@Test(arguments: [nil, (context: 32, chunks: 2)])
+func mixesStayWhereExpertsAreGiven(_ text: (context: Int, chunks: Int)?) throws {
+  let checkpoint = try RandomCheckpoint("mixtral")
+  let curve = try fitter(nil, checkpoint: checkpoint.path, importance: nil, text: text) {
+    _, recipe in
+    recipe.expertStorage = .split
+    recipe.tensorTypes = [#"ffn_down\.[0-9]+\.=BF16"#]
+  }.curve()
+  #expect(curve.mixes.contains { $0.name == "Q8_0" }, "\(curve.mixes)")
+  #expect(curve.mixes.allSatisfy { $0.expectedDivergence > 0 })
+}
+
+/// A size of a curve is an archive's, given types or not.
+@Test func sizesOfCurvesAreThoseOfArchives() throws {
+  let folder = TemporaryFolder()
+  func keep(_ options: inout FitOptions, _ recipe: inout Recipe) {
+    recipe.tensorTypes = ["ffn_down=Q6_K"]
+    options.measurementsFile = folder.file("measurements.json")
+  }
+  let curve = try fitter(nil, text: (64, 2), keep).curve()
+  let point = curve.points[curve.points.count / 2]
+  // The title makes the header longer, by no more than this.
+  let fitted = try fitter(.byteCount(point.byteCount + 32), text: (64, 2), keep).run()
+  #expect(fitted.recipe.expectedDivergence != nil)
+  let plan = try Converter(checkpoint: llama3, output: "planned.gguf", recipe: fitted.recipe).plan
+  #expect(plan.totalByteCount == fitted.fit.byteCount)
+  // Mostly the same types: those of a few more bytes.
+  let difference = Int(plan.totalByteCount) - Int(point.byteCount)
+  #expect((0...64).contains(difference), "\(difference)")
+}
+
+/// Experts of an archive that lie singly, with a gap.
+@Test func missingExpertsAreRefused() throws {
+  let checkpoint = try RandomCheckpoint("mixtral")
+  let path = checkpoint.folder.file("split.gguf")
+  var recipe = Recipe()
+  recipe.type = "BF16"
+  recipe.expertStorage = .split
+  _ = try Converter(
+    checkpoint: checkpoint.path, output: path, recipe: recipe, memoryLimit: testMemoryLimit
+  ).run()
+  let bytes = try PositionalFile.readAll(path, limit: 64 << 20)
+  let name = Array("blk.0.ffn_down.1.weight".utf8)
+  let places = bytes.indices.filter { bytes[$0...].starts(with: name) }
+  #expect(places.count == 1)
+  var damaged = bytes
+  damaged[try #require(places.first) + 15] = UInt8(ascii: "9")
+  checkpoint.folder.write("damaged.gguf", damaged)
+  for storage in [ExpertStorage.split, .stacked] {
+    let error = #expect(throws: FormatError.self) {
+      try fitter(
+        .bitsPerWeight(9), checkpoint: checkpoint.folder.file("damaged.gguf"), importance: nil
+      ) { _, recipe in recipe.expertStorage = storage }
+    }
+    #expect(error?.field == "tensor blk.0.ffn_down.1.weight", "\(error as Any)")
+  }
+}
+
+/// What was measured for one choice stays known when another one needs more, in either order.
+@Test func measurementsDependOnNoOrder() throws {
+  let folder = TemporaryFolder()
+  func run(_ file: String, _ types: [String], _ probe: String) throws -> FittedRecipe {
+    try fitter(.bitsPerWeight(5), text: (64, 2)) { options, _ in
+      options.types = types
+      options.probeTypes = [probe]
+      options.measurementsFile = folder.file(file)
+    }.run()
+  }
+  let (few, many) = (["Q4_K", "Q8_0"], ["Q3_K", "Q5_K", "Q6_K"])
+  let first = try run("a", few, "Q3_K")
+  let second = try run("a", many, "Q8_0")
+  let (other, another) = (try run("b", many, "Q8_0"), try run("b", few, "Q3_K"))
+  // The last digits of a forward pass differ from run to run, those of errors do not.
+  for (one, two) in [(first, another), (second, other)] {
+    let ratio = one.fit.expectedDivergence / two.fit.expectedDivergence
+    #expect(abs(ratio - 1) < 5e-3, "\(ratio)")
+  }
+  let (a, _) = try FitMeasurements.read(folder.file("a"))
+  let (b, _) = try FitMeasurements.read(folder.file("b"))
+  #expect(a.errors == b.errors && a.errors["output.weight"]?.errors.count == 5)
+  #expect(a.divergences.mapValues { Set($0.keys) } == b.divergences.mapValues { Set($0.keys) })
 }
 
 // MARK: Memory

@@ -101,7 +101,7 @@ package struct LabelPlacement {
   }
 
   /// Width of a letter, and height of a line, of the names.
-  private static let letterWidth = 6.9
+  static let letterWidth = 6.9
   private static let lineHeight = 13.0
   /// Directions in which room is looked for, best first: right and up, where the curve is not.
   private static let directions: [(x: Double, y: Double)] = [

@@ -71,18 +71,23 @@ extension CurvePlot {
       }
     }
     if !unnamed.isEmpty {
-      notes.append("no room for the names of \(Self.list(unnamed.reversed()))")
+      notes.append(Self.list(unnamed.reversed(), behind: "no room for the names of "))
     }
     let missing = curve.mixes.map(\.name).filter { name in !drawn.contains { $0.name == name } }
     if !missing.isEmpty {
-      notes.append("mixes with figures that cannot be drawn: \(Self.list(missing))")
+      notes.append(Self.list(missing, behind: "mixes with figures that cannot be drawn: "))
     }
   }
 
   /// As many names as a line holds.
-  private static func list(_ names: [String]) -> String {
-    let limit = 14
-    let shown = names.prefix(limit).joined(separator: ", ")
-    return names.count <= limit ? shown : "\(shown) and \(names.count - limit) more"
+  static func list(_ names: [String], behind start: String) -> String {
+    let room = Int((frame.right - frame.left) / LabelPlacement.letterWidth)
+    func line(_ count: Int) -> String {
+      let rest = names.count - count
+      return start + names.prefix(count).joined(separator: ", ")
+        + (rest == 0 ? "" : " and \(rest) more")
+    }
+    let count = (0...names.count).last { line($0).count <= room } ?? 0
+    return count == 0 ? "\(start)\(names.count) mixes" : line(count)
   }
 }

@@ -130,6 +130,8 @@ extension Fitter {
   private func mixPlans() throws -> [(name: String, plan: ConversionPlan)] {
     var recipe = recipe
     recipe.expertStorage = .stacked
+    // Nobody says of a stock mix what it costs.
+    recipe.expectedDivergence = nil
     let plans = try Converter.statingUsage {
       try makePlans(
         checkpoint: checkpoint, output: output, recipe: recipe, mixes: Self.mixNames,
@@ -207,7 +209,8 @@ extension Fitter {
     for tensor in base.plan.tensors where tensor.isFree || tensor.isForced {
       let place = SplitExperts.place(of: tensor.name)
       stored[place.stack, default: []].append(
-        (place.expert, types[tensor.name] ?? tensor.type))
+        // What loses nothing by its type stays as it is.
+        (place.expert, types[tensor.name] ?? (tensor.losesByOption ? tensor.type : .f32)))
     }
     let choices = model.inputLengths.keys.compactMap { role -> WeightSubstitution.Choice? in
       let name = ExactString(role.archiveName)

@@ -24,39 +24,12 @@ struct JoinedExperts: TensorSource {
     self.base = base
     files = base.files
     fileByteCounts = base.fileByteCounts
-    var tensors: [TensorDescriptor] = []
-    var found: [ExactString: [Int: TensorDescriptor]] = [:]
-    var order: [ExactString] = []
-    for tensor in base.tensors {
-      guard let stack = SplitExperts.stack(of: tensor.name) else {
-        tensors.append(tensor)
-        continue
-      }
-      if found[stack.name] == nil { order.append(stack.name) }
-      found[stack.name, default: [:]][stack.expert] = tensor
-    }
-    let plain = Set(tensors.map(\.name))
+    var tensors = base.tensors.filter { SplitExperts.stack(of: $0.name) == nil }
     var parts: [ExactString: [TensorDescriptor]] = [:]
-    for name in order {
-      let experts = found[name] ?? [:]
-      let count = min(expertCount ?? experts.count, experts.count + 1)
-      let list = (0..<count).compactMap { experts[$0] }
-      guard list.count == count, count == experts.count, let first = list.first else {
-        let gap = (0..<count).first { experts[$0] == nil } ?? count
-        throw FormatError(
-          file: file, field: "tensor \(SplitExperts.name(name, expert: gap) ?? name)",
-          reason: .missing("an expert, of which others are there"))
-      }
-      if let other = list.first(where: { $0.shape != first.shape }) {
-        throw FormatError(
-          file: file, field: "tensor \(other.name)",
-          reason: .inconsistent("has shape \(other.shape), another expert \(first.shape)"))
-      }
-      guard !plain.contains(name) else {
-        throw FormatError(
-          file: file, field: "tensor \(name)",
-          reason: .duplicate("of experts that are there singly"))
-      }
+    for (name, list) in try SplitExperts.stacks(
+      of: base.tensors, expertCount: expertCount, file: file)
+    {
+      guard let first = list.first else { continue }
       let shape = Shape([list.count] + first.shape.dimensions)
       let type = list.allSatisfy { $0.type == first.type } ? first.type : .f32
       guard let count = shape.checkedElementCount, type.byteCount(weightCount: count) != nil,

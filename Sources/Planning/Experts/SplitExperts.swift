@@ -41,6 +41,55 @@ package enum SplitExperts {
     stack(of: name).map { ($0.name, $0.expert) } ?? (name, 0)
   }
 
+  /// Finds the stacks whose experts lie singly.
+  ///
+  /// - Parameters:
+  ///   - tensors: of an archive.
+  ///   - expertCount: what its metadata say; `nil` where they say nothing.
+  ///   - file: for errors.
+  /// - Returns: the experts of each in their order, one at least; stacks as they are met.
+  /// - Throws: `FormatError` when experts of a stack are missing, differ in shape, or are there stacked
+  ///   as well.
+  static func stacks(of tensors: [TensorDescriptor], expertCount: Int?, file: String)
+    throws(FormatError) -> [(name: ExactString, experts: [TensorDescriptor])]
+  {
+    var plain: Set<ExactString> = []
+    var found: [ExactString: [Int: TensorDescriptor]] = [:]
+    var order: [ExactString] = []
+    for tensor in tensors {
+      guard let stack = stack(of: tensor.name) else {
+        plain.insert(tensor.name)
+        continue
+      }
+      if found[stack.name] == nil { order.append(stack.name) }
+      found[stack.name, default: [:]][stack.expert] = tensor
+    }
+    var result: [(name: ExactString, experts: [TensorDescriptor])] = []
+    for stack in order {
+      let experts = found[stack] ?? [:]
+      let count = max(0, min(expertCount ?? experts.count, experts.count + 1))
+      let list = (0..<count).compactMap { experts[$0] }
+      guard list.count == count, count == experts.count, let first = list.first else {
+        let gap = (0..<count).first { experts[$0] == nil } ?? count
+        throw FormatError(
+          file: file, field: "tensor \(name(stack, expert: gap) ?? stack)",
+          reason: .missing("an expert, of which others are there"))
+      }
+      if let other = list.first(where: { $0.shape != first.shape }) {
+        throw FormatError(
+          file: file, field: "tensor \(other.name)",
+          reason: .inconsistent("has shape \(other.shape), another expert \(first.shape)"))
+      }
+      guard !plain.contains(stack) else {
+        throw FormatError(
+          file: file, field: "tensor \(stack)",
+          reason: .duplicate("of experts that are there singly"))
+      }
+      result.append((stack, list))
+    }
+    return result
+  }
+
   /// Digits without a leading zero.
   private static func number(_ text: Substring) -> Int? {
     let digits = text.utf8

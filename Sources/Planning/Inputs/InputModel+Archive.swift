@@ -14,10 +14,13 @@ extension InputModel {
 
     let storage = recipe.expertStorage ?? (recipe.isCopy ? nil : .stacked)
     let architecture = metadata["general.architecture"]?.string ?? ""
+    let expertCount = metadata["\(architecture).expert_count"]?.int
     let joined =
       storage == .stacked
-      ? try JoinedExperts(
-        archive, expertCount: metadata["\(architecture).expert_count"]?.int, file: path) : nil
+      ? try JoinedExperts(archive, expertCount: expertCount, file: path) : nil
+    if storage == .split {
+      _ = try SplitExperts.stacks(of: archive.tensors, expertCount: expertCount, file: path)
+    }
     source = joined ?? archive
     tensors = source.tensors.enumerated().map { index, tensor in
       var result = Tensor(

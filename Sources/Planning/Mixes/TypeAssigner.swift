@@ -93,7 +93,7 @@ private struct TypeAssigner {
       assignment = TypeAssignment(type: exact, isQuantizable: true)
     } else if mix.defaultType.isBlockType {
       assignment = try fitted(tensor, try chosenType(index))
-      assignment.isForced = override(of: tensor.name) != nil
+      assignment.isForced = override(of: tensor.name) != nil || isForcedAsOutput(index)
     } else {
       assignment = TypeAssignment(type: mix.defaultType, isQuantizable: true)
     }
@@ -126,6 +126,11 @@ private struct TypeAssigner {
     case .output: return options.outputType.map { ("--output-tensor-type", $0) }
     default: return nil
     }
+  }
+
+  /// Whether a tied embedding has the type of `--output-tensor-type`.
+  private func isForcedAsOutput(_ index: Int) -> Bool {
+    isTied && roles[index] == .embedding && options.outputType != nil && !options.pure
   }
 
   private func override(of name: ExactString) -> TensorType? {
