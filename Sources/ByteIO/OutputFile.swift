@@ -154,7 +154,8 @@ public final class OutputFile: Sendable {
   public static func checkFolder(of path: String) throws(OutputError) {
     var status = stat()
     if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-      throw OutputError(path: path, step: .create, reason: "is a folder", advice: "name a file in it")
+      throw OutputError(
+        path: path, step: .create, reason: "is a folder", advice: "name a file in it")
     }
     guard access(folder(of: path), W_OK | X_OK) != 0 else { return }
     let code = Errno(rawValue: errno)

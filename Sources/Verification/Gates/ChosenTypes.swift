@@ -23,7 +23,9 @@ package struct ChosenTypes: Hashable, Sendable {
   /// Largest relative error of normally distributed weights in any of its types.
   package var largestError: Double
   /// The stock mix with most bits per weight among those that, on this model, have no more than the
-  /// archive; the smallest mix where all have more. Mixes for models trained in a type are none.
+  /// archive; the smallest mix where all have more.
+  ///
+  /// Mixes for models that were trained in a type are left out.
   package var mix: String?
 
   package init(
