@@ -48,6 +48,8 @@ void ingot_sum_pages(int set, const uint8_t *pages, size_t count, uint8_t *sums)
     sum_pages_avx2(pages, count, sums);
     return;
   }
+#else
+  (void)set;
 #endif
   sum_pages(pages, count, sums);
 }
