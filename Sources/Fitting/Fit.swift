@@ -1,5 +1,6 @@
 import ByteIO
 import Planning
+import Quantizers
 import Tensors
 
 /// How large an archive may become.
@@ -68,6 +69,11 @@ public struct Fit: Sendable {
 }
 
 extension ConversionPlan.Tensor {
+  /// Whether a type's quantizer has the importance that it asks for, if it asks for any.
+  package func hasWhatItNeeds(for type: TensorType) -> Bool {
+    importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(type)
+  }
+
   /// Whether an option gave it a type that does not hold everything that the input has.
   package var losesByOption: Bool { isForced && !isPlainCopy && type != .f32 }
 }

@@ -14,10 +14,12 @@ extension Fitter {
   ) throws -> FitMeasurements {
     let kernels = try Converter.statingUsage { try KernelTable.choice.get() }
     var measurements = known
+    var wanted: [ExactString: [TensorType]] = [:]
     do {
       try measureErrors(&measurements, others, kernels, cancellation, progress)
       try checkGiven(measurements)
-      try measureDivergences(&measurements, others, kernels, cancellation, progress)
+      wanted = wantedProbes(measurements, others)
+      try measureDivergences(&measurements, wanted, kernels, cancellation, progress)
     } catch is ForwardCancelled {
       throw interrupted(measurements)
     } catch is ConversionCancelled {
@@ -25,7 +27,6 @@ extension Fitter {
     }
     try base.inputs.source.checkUnchanged()
     // Of what a file has besides, nothing may depend.
-    let wanted = wantedProbes(measurements, others)
     for (name, known) in measurements.divergences {
       measurements.divergences[name] = known.filter { wanted[name]?.contains($0.key) == true }
     }
@@ -113,7 +114,7 @@ extension Fitter {
     let tensor = base.plan.tensors[index]
     return KernelTable.scalar.canQuantize(type) && KernelTable.scalar.canDequantize(type)
       && tensor.columnCount % type.weightsPerBlock == 0
-      && (tensor.importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(type))
+      && tensor.hasWhatItNeeds(for: type)
   }
 
   /// What the plan takes of the importance file: entries of another length are none.
@@ -163,12 +164,11 @@ extension Fitter {
   }
 
   private func measureDivergences(
-    _ result: inout FitMeasurements, _ others: [ExactString: [TensorType]],
+    _ result: inout FitMeasurements, _ wanted: [ExactString: [TensorType]],
     _ kernels: KernelTable, _ cancellation: CancellationFlag,
     _ progress: (@Sendable (RunProgress) -> Void)?
   ) throws {
     guard let (opened, text) = opened else { return }
-    let wanted = wantedProbes(result, others)
     var probes: [SensitivityRun.Probe] = []
     for role in opened.model.inputLengths.keys.sorted(by: { $0.archiveName < $1.archiveName }) {
       let name = ExactString(role.archiveName)

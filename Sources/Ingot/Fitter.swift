@@ -172,9 +172,7 @@ public struct Fitter: Sendable {
     var result: [Int: TensorType] = [:]
     for (index, tensor) in base.plan.tensors.enumerated()
     where tensor.losesByOption {
-      guard
-        tensor.importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(tensor.type)
-      else {
+      guard tensor.hasWhatItNeeds(for: tensor.type) else {
         throw UsageError(type: tensor.type, needsImportanceFor: tensor.name)
       }
       result[index] = tensor.type

@@ -8,14 +8,14 @@ struct DirectoryBuilder {
     directory = PackedDirectory(kind: kind, rootName: rootName)
   }
 
-  mutating func addEmptyFolder(_ name: ExactString) throws {
+  mutating func addEmptyFolder(_ name: ExactString) {
     append(name, .emptyFolder, byteCount: 0, firstRegion: directory.regions.count)
   }
 
   /// Adds a file, whose runs are cut into frames of so much content.
   mutating func add(
     _ name: ExactString, byteCount: UInt64, frameByteCount: Int, runs: [ContentRun]
-  ) throws {
+  ) {
     let firstRegion = directory.regions.count
     var start = directory.contentByteCount
     for run in runs {

@@ -47,7 +47,7 @@ final class PackingInput: Sendable {
     var files: [File?] = []
     for (name, path) in names {
       guard let path else {
-        try builder.addEmptyFolder(name)
+        builder.addEmptyFolder(name)
         files.append(nil)
         continue
       }

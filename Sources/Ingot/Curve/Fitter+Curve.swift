@@ -39,10 +39,8 @@ extension Fitter {
     let mixes = try mixPlans()
     var others: [ExactString: [TensorType]] = [:]
     for tensor in mixes.flatMap(\.plan.tensors) where tensor.canLose {
-      let isDefined =
-        tensor.importance != nil || KernelTable.scalar.canQuantizeWithoutImportance(tensor.type)
       let stack = SplitExperts.place(of: tensor.name).stack
-      if isDefined, others[stack]?.contains(tensor.type) != true {
+      if tensor.hasWhatItNeeds(for: tensor.type), others[stack]?.contains(tensor.type) != true {
         others[stack, default: []].append(tensor.type)
       }
     }
