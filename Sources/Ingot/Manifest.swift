@@ -7,7 +7,8 @@ import Verification
 public struct Manifest: Sendable {
   /// Reads the whole archive, or all parts of a split one.
   ///
-  /// - Throws: `FormatError` when it cannot be read, `ManifestInterrupted`.
+  /// - Throws: `FormatError` when it cannot be read or has more tensors than a manifest takes,
+  ///   `ManifestInterrupted`.
   public init(
     of path: String, threadCount: Int = Converter.defaultThreadCount,
     cancellation: CancellationFlag = CancellationFlag()
@@ -17,16 +18,7 @@ public struct Manifest: Sendable {
       cancellation.isCancelled
     }
     guard let manifest else { throw ManifestInterrupted(archive: path) }
-    let bytes = manifest.bytes
-    // Nothing is written that could not be read again.
-    guard UInt64(bytes.count) <= ArchiveManifest.byteLimit else {
-      throw FormatError(
-        file: path, field: "manifest",
-        reason: .outOfRange(
-          found: "\(manifest.tensors.count) tensors, whose manifest takes \(bytes.count) bytes",
-          allowed: "at most \(ArchiveManifest.byteLimit) bytes"))
-    }
-    self.bytes = bytes
+    bytes = manifest.bytes
   }
 
   /// Stable JSON, with a line feed at its end.

@@ -137,10 +137,8 @@ private func ingot(_ arguments: String...) -> CommandResult {
     ("{\"more\": [\(long)]}", "more"),
   ] {
     let path = folder.write("m.json", text)
-    let result = Command.run([
-      "/bin/sh", "-c", "ulimit -v 393216; exec \"$0\" \"$@\"", Command.ingot, "check", archive,
-      "--threads", "1", "--manifest", path,
-    ])
+    let result = Command.ingot(
+      addressSpace: 384, ["check", archive, "--threads", "1", "--manifest", path])
     #expect(result.status == 65 && result.error.contains(says), "\(result)")
   }
   folder.write("m.json", long + long)

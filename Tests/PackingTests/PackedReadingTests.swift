@@ -260,9 +260,7 @@ private func readAll(_ path: String) throws(FormatError) -> [UInt8] {
   #if os(Linux)
     for command in ["inspect", "unpack"] {
       let arguments = command == "unpack" ? [path, "--test"] : [path]
-      let result = Command.run(
-        ["/bin/sh", "-c", "ulimit -v 131072; exec \"$0\" \"$@\"", Command.ingot, command]
-          + arguments)
+      let result = Command.ingot(addressSpace: 128, [command] + arguments)
       #expect(result.status == 65 && result.error.contains("frame count"), "\(result.error)")
     }
   #endif

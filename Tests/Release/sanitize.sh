@@ -26,6 +26,7 @@ for sanitizer in "${@:-address thread undefined}"; do
     # A finding ends the process, and the tests with it; undefined behaviour does by a trap.
     export ASAN_OPTIONS=abort_on_error=1:detect_leaks=0:allocator_may_return_null=1
     export TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/Tests/Release/thread.supp
+    export INGOT_SANITIZER=$name
     start=$SECONDS
     status=0
     nice swift build "${flags[@]}" --build-tests >"$log" 2>&1 || status=$?

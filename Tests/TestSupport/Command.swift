@@ -38,6 +38,18 @@ package enum Command {
     run(arguments, at: nil) { _ in }
   }
 
+  /// Runs `ingot` with so much address space and no more.
+  ///
+  /// In a build with a sanitizer, which takes terabytes of it, without that limit.
+  package static func ingot(addressSpace mebibytes: Int, _ arguments: [String]) -> CommandResult {
+    guard !isWatched else { return run([ingot] + arguments) }
+    return run(
+      ["/bin/sh", "-c", "ulimit -v \(mebibytes * 1024); exec \"$0\" \"$@\"", ingot] + arguments)
+  }
+
+  /// Whether a sanitizer watches this process, which `Tests/Release/sanitize.sh` says.
+  package static var isWatched: Bool { getenv("INGOT_SANITIZER") != nil }
+
   /// Runs a program and sends it a signal when it has run for a while.
   package static func run(
     _ arguments: [String], signalAfter: (signal: Int32, microseconds: UInt32)

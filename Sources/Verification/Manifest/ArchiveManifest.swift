@@ -57,35 +57,69 @@ package struct ArchiveManifest: Hashable, Sendable {
   ///   - archive: whose bytes are read and hashed.
   ///   - threadCount: tensors and files that are hashed at a time.
   ///   - isCancelled: asked between tiles of 1 MiB.
-  /// - Throws: when the archive cannot be read, or changes meanwhile.
+  /// - Throws: when the archive cannot be read, changes meanwhile, or its manifest would be longer
+  ///   than one may be, which is found before anything is hashed.
   package init?(
     of archive: GGUFFile, threadCount: Int, isCancelled: @escaping @Sendable () -> Bool
   ) throws(FormatError) {
     var ranges = HashedRanges(files: archive.parts.map(\.file))
-    let parts = archive.parts.enumerated().map { index, part in
-      (
-        whole: ranges.add(file: index, 0..<part.file.byteCount),
-        header: ranges.add(file: index, 0..<part.header.byteCount(in: part.file))
-      )
-    }
-    let places = archive.tensors.map { ranges.add($0.regions[0]) }
+    let places = Places(archive, in: &ranges)
+    let provenance = try Self.provenance(archive.metadata, file: archive.files[0])
+    // As many digits as every hash has.
+    let unknown = String(repeating: "0", count: 64)
+    try Self(of: archive, places, provenance) { _ in unknown }.checkSize(file: archive.files[0])
     guard let hashes = try ranges.run(threadCount: threadCount, isCancelled: isCancelled) else {
       return nil
     }
     try archive.checkUnchanged()
-    files = zip(archive.parts, parts).map { part, places in
+    self.init(of: archive, places, provenance) { hashes[$0] }
+  }
+
+  /// Which of the hashed ranges are whose.
+  private struct Places {
+    var files: [(whole: Int, header: Int)]
+    var tensors: [Int]
+
+    init(_ archive: GGUFFile, in ranges: inout HashedRanges) {
+      files = []
+      for (index, part) in archive.parts.enumerated() {
+        let whole = ranges.add(file: index, 0..<part.file.byteCount)
+        files.append(
+          (whole, ranges.add(file: index, 0..<part.header.byteCount(in: part.file))))
+      }
+      tensors = []
+      for tensor in archive.tensors { tensors.append(ranges.add(tensor.regions[0])) }
+    }
+  }
+
+  private init(
+    of archive: GGUFFile, _ places: Places, _ provenance: JSONObject, hash: (Int) -> String
+  ) {
+    files = zip(archive.parts, places.files).map { part, places in
       File(
         name: OutputFile.name(of: part.file.path), byteCount: part.file.byteCount,
-        sha256: hashes[places.whole], headerByteCount: part.header.byteCount(in: part.file),
-        headerSHA256: hashes[places.header])
+        sha256: hash(places.whole), headerByteCount: part.header.byteCount(in: part.file),
+        headerSHA256: hash(places.header))
     }
-    tensors = zip(archive.tensors, places).map { tensor, place in
+    tensors = zip(archive.tensors, places.tensors).map { tensor, place in
       Tensor(
         name: tensor.name, type: tensor.type, shape: tensor.shape, file: tensor.regions[0].file,
         fileOffset: tensor.regions[0].fileOffset, byteCount: tensor.byteCount,
-        sha256: hashes[place])
+        sha256: hash(place))
     }
-    provenance = try Self.provenance(archive.metadata, file: archive.files[0])
+    self.provenance = provenance
+  }
+
+  /// Refuses what could not be read again.
+  private func checkSize(file: String) throws(FormatError) {
+    let byteCount = bytes.count
+    guard UInt64(byteCount) <= Self.byteLimit else {
+      throw FormatError(
+        file: file, field: "manifest",
+        reason: .outOfRange(
+          found: "\(tensors.count) tensors, whose manifest takes \(byteCount) bytes",
+          allowed: "at most \(Self.byteLimit) bytes"))
+    }
   }
 
   /// What an archive says of its origin.

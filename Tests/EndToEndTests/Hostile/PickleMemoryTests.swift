@@ -63,9 +63,7 @@ private func picklesAreNotWorthMoreMemoryThanTheyHaveBytes(_ bomb: Bomb) {
   let folder = TemporaryFolder()
   let path = folder.write(
     "bomb.pt", TorchArchive.bytes(pickle: bomb.pickle, records: [[0, 0, 0, 0]]))
-  let result = Command.run([
-    "/bin/sh", "-c", "ulimit -v 229376; exec \"$0\" \"$@\"", Command.ingot, "inspect", path,
-  ])
+  let result = Command.ingot(addressSpace: 224, ["inspect", path])
   #expect(result.status == 65, "\(result.status) \(result.error)")
   #expect(result.error.contains("bytes of values"), "\(result.error)")
   #expect(isOfOrder(result.processorSeconds, of: 2))

@@ -129,8 +129,7 @@ func closedStreamsDoNotReachTheArchive(_ redirection: String) throws {
     ["convert", large.path, "-o", large.output, "--dry-run"],
     ["convert", nested.path, "-o", nested.output, "--dry-run"],
   ] {
-    let result = Command.run(
-      ["/bin/sh", "-c", "ulimit -v 131072; exec \"$0\" \"$@\"", Command.ingot] + arguments)
+    let result = Command.ingot(addressSpace: 128, arguments)
     expectRefusal(result, status: 65, says: [], leaving: [], "\(arguments)")
   }
 }

@@ -98,6 +98,7 @@ private func splitByDefinition(_ texts: [String], without skipped: (Int) -> Bool
     // The first number is the size in pages.
     var line = [CChar](repeating: 0, count: 64)
     guard fgets(&line, Int32(line.count), file) != nil else { return false }
+    guard !Command.isWatched else { return true }
     let limit = rlim_t(atol(line) * Int(getpagesize()) + more)
     var limits = rlimit(rlim_cur: limit, rlim_max: limit)
     return setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limits) == 0

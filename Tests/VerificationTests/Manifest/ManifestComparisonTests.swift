@@ -164,7 +164,29 @@ private func has(_ findings: [String], _ words: String...) -> Bool {
   let long = StringTable((0...ArchiveManifest.provenanceListLimit).map { _ in "x" })
   try pair.write { $0.metadata["ingot.options"] = .array(.string(long)) }
   #expect(throws: FormatError.self) {
-    _ = try ArchiveManifest(of: GGUFFile(pair.path), threadCount: 1, isCancelled: { false })
+    _ = try ArchiveManifest(of: GGUFFile(pair.path), threadCount: 1) { hashed() }
   }
   #expect(has(try pair.findings(), "ingot.options", "not what the manifest says"))
+}
+
+/// An archive of more names than a manifest takes is refused before its bytes are read.
+@Test func longManifestsAreRefusedBeforeAnythingIsHashed() throws {
+  let folder = TemporaryFolder()
+  // In JSON each of these takes six bytes.
+  let name = String(repeating: "\u{1}", count: 56)
+  var model = ExampleModel()
+  for index in 0..<150_000 { model.add("\(name)\(index)", [1]) }
+  let archive = try GGUFFile(folder.write("model.gguf", try model.bytes()))
+  do {
+    _ = try ArchiveManifest(of: archive, threadCount: 1) { hashed() }
+    Issue.record("made")
+  } catch {
+    #expect("\(error)".contains("whose manifest takes"), "\(error)")
+  }
+}
+
+/// Called when hashing begins.
+private func hashed() -> Bool {
+  Issue.record("hashes what it refuses")
+  return true
 }
