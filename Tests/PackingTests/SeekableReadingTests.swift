@@ -88,11 +88,13 @@ private func sample() -> SeekableBytes {
     // A file that does not begin like Zstandard is no packed file at all.
     #expect(throws: FormatError.self, "\(index): \(bytes)") { try unpack(path, to: nil) }
   }
-  // What is larger than any frame is refused, too, unless decoders skip it.
-  var file = sample()
-  file.frames[3].contentByteCount = 17 << 20
-  #expect(throws: FormatError.self) {
-    try PositionalFile(folder.write("y.zst", file.bytes(hasChecksums: false)))
+  // What is larger than any frame, or than one of so few bytes, is refused before it is unpacked.
+  for (index, contentByteCount) in [(3, 17 << 20), (1, (3 * 128 << 10) + 1)] {
+    var file = sample()
+    file.frames[index].contentByteCount = UInt32(contentByteCount)
+    #expect(throws: FormatError.self, "\(index)") {
+      try PositionalFile(folder.write("y.zst", file.bytes(hasChecksums: false)))
+    }
   }
 }
 

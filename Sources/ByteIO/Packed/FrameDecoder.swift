@@ -193,6 +193,12 @@ enum ZstdFrame {
   /// Whether a number begins a frame that holds no content and is passed over (section 3.1.2).
   static func isSkippable(_ magic: UInt32) -> Bool { magic & ~0xF == 0x184D_2A50 }
 
+  /// More than so many bytes cannot hold: a block takes at least 4 and has at most 128 KiB
+  /// (section 3.1.1.2).
+  static func contentByteLimit(packedByteCount: UInt32) -> UInt64 {
+    UInt64(packedByteCount / 4) * (128 << 10)
+  }
+
   /// Memory that a streaming decoder would need; 0 where the content is the window, `nil` for
   /// anything but a frame.
   static func windowByteCount(_ bytes: UnsafeRawBufferPointer) -> UInt64? {

@@ -88,6 +88,12 @@ package final class SeekableZstd: FramedContent {
             allowed: "frames of at most \(Self.frameByteLimit) bytes"),
           advice: "unpack the file with zstd -d")
       }
+      // Memory is taken by what the table says, before the frame is looked at.
+      guard UInt64(byteCount) <= ZstdFrame.contentByteLimit(packedByteCount: packed) else {
+        throw cursor.error(
+          "seek table.frame[\(index)]",
+          .inconsistent("holds more than \(packed) bytes can: \(byteCount)"))
+      }
       guard packed > 0, UInt64(packed) <= tableOffset - table.end.place else {
         throw cursor.error(
           "seek table.frame[\(index)]",
