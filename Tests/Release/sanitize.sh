@@ -39,7 +39,7 @@ for sanitizer in "${@:-address thread undefined}"; do
     built=$((SECONDS - start))
     nice swift test "${flags[@]}" --skip-build ${FILTER:+--filter "$FILTER"} >>"$log" 2>&1 || status=$?
     found=$(grep -cE '(ERROR|WARNING): (Address|Thread|Leak)Sanitizer' "$log" || true)
-    summary=$(grep -E 'Test run with' "$log" | tail -n 1 | sed 's/^[^T]*//')
+    summary=$(grep -E 'Test run with' "$log" | tail -n 1 | sed 's/^[^T]*//' || true)
     results+=("$name: $found findings; ${summary:-the tests did not end}; build $built s, tests $((SECONDS - start - built)) s")
     if [ $status != 0 ] || [ "$found" != 0 ]; then
       failed=1
