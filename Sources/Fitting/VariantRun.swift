@@ -84,7 +84,8 @@ package struct VariantRun: Sendable {
     }
     let enough = 16
     let forward = try ForwardBudget(
-      chunkCount: text.chunkCount, limit: memoryLimit, used: used, threadCount: threadCount
+      chunkCount: text.chunkCount, limit: memoryLimit, used: used, threadCount: threadCount,
+      option: "--text-context"
     ) { chunks in bytes(chunks: chunks, variants: chunks == 1 ? 1 : enough) }
     let fixed = forward.byteCount
     var variants = forward.chunksPerGroup == 1 ? 1 : enough
