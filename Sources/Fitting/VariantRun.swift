@@ -119,7 +119,8 @@ package struct VariantRun: Sendable {
     let layerCount = model.dimensions.layerCount
     let meter = ForwardMeter(
       groupCount: roundCount * groups.count, layerCount: layerCount,
-      tokenCount: text.chunkCount * text.contextLength * roundCount, report: progress)
+      tokenCount: text.chunkCount * text.contextLength * roundCount,
+      firstGroup: number * groups.count, report: progress)
     var result = [[Double]](repeating: [], count: variants.count)
     for (index, chunks) in groups.enumerated() {
       let group = number * groups.count + index
