@@ -187,7 +187,9 @@ package struct Sealing: Sendable {
           UnfinishedParts.Part(
             number: number,
             state: damaged > 0 && there < total
-              ? .damaged(byteCount: total - there, of: total)
+              ? .damaged(
+                byteCount: min(damaged, total - there),
+                missing: total - there - min(damaged, total - there), of: total)
               : .stopped(byteCount: total - there, of: total),
             command: command(of: number)))
       }
@@ -246,8 +248,8 @@ public struct UnfinishedParts: Error, Hashable, Sendable {
       case notBegun
       /// So many bytes were not written.
       case stopped(byteCount: UInt64, of: UInt64)
-      /// So many bytes are not what was written.
-      case damaged(byteCount: UInt64, of: UInt64)
+      /// So many bytes are not what was written, and so many were not written at all.
+      case damaged(byteCount: UInt64, missing: UInt64, of: UInt64)
     }
     /// From 1.
     public var number: Int

@@ -64,7 +64,7 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   let out = folder.file("out.gguf")
   func part(_ number: Int) -> [String] { arguments(folder) + ["--part", "\(number)/3"] }
   let nothing = ingot(["finish", out])
-  #expect(nothing.status == 65 && nothing.error.contains("--part"), "\(nothing)")
+  #expect(nothing.status == 66 && nothing.error.contains("--part"), "\(nothing)")
 
   #expect(ingot(part(3)).status == 0)
   // The second part is killed.
@@ -104,6 +104,12 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   let damaged = ingot(["finish", out])
   #expect(damaged.status == 1 && damaged.error.contains("part 3 of 3"), "\(damaged)")
   #expect(damaged.error.contains("is damaged"), "\(damaged)")
+  // Written, but not as it was: nothing of it is missing.
+  let answer = ingot(["finish", out, "--json"])
+  let found = try JSONValue(parsing: Array(answer.output.utf8), file: "stdout")["parts"]?.array?
+    .first
+  #expect(found?["state"]?.string == "damaged" && found?["missingBytes"]?.int == 0, "\(answer)")
+  #expect(try #require(found?["damagedBytes"]?.int) > 0, "\(answer)")
   #expect(ingot(part(3)).status == 0)
   #expect(ingot(["finish", out]).status == 0)
   #expect(try contents(folder) == contents(reference))
@@ -326,9 +332,16 @@ private func ownModel(in folder: TemporaryFolder) throws -> String {
   }
   let made = ingot(["finish", out, "--manifest", folder.file("m/first.json")])
   #expect(made.status == 0, "\(made)")
+  #expect(made.output.contains("wrote its manifest \(folder.file("m/first.json"))"), "\(made)")
   #expect(folder.list() == ["m"] + names)
-  // Run again, it is made again.
-  #expect(ingot(["finish", out, "--manifest", folder.file("m/again.json")]).status == 0)
+  // Run again, it is made again, and that is said.
+  let again = ingot(["finish", out, "--manifest", folder.file("m/again.json")])
+  #expect(again.status == 0 && again.output.contains("wrote its manifest"), "\(again)")
+  let document = ingot(["finish", out, "--manifest", folder.file("m/again.json"), "--json"])
+  #expect(
+    try JSONValue(parsing: Array(document.output.utf8), file: "stdout")["manifest"]?.string
+      == folder.file("m/again.json"))
+  #expect(!ingot(["finish", out]).output.contains("manifest"))
   let first = try PositionalFile.readAll(folder.file("m/first.json"), limit: 1 << 20)
   #expect(try PositionalFile.readAll(folder.file("m/again.json"), limit: 1 << 20) == first)
   #expect(Array(ingot(["manifest", folder.file(names[0])]).output.utf8) == first)
