@@ -50,7 +50,8 @@ extension FormatError: CustomStringConvertible {
     if let fileOffset { text += ": byte \(fileOffset)" }
     if !field.isEmpty, field != "file" { text += ": " + printable(field) }
     text += ": " + printable("\(reason)")
-    if let advice { text += "; " + printable(advice) }
+    // It may hold a command line, of which no word may be missing.
+    if let advice { text += "; " + printable(advice, limit: 4000) }
     return text
   }
 }

@@ -146,6 +146,8 @@ package struct Conversion: Sendable {
   package var start = PartialOutputs.Start.begin
   /// Words of the command line, for `finish` to name what has to be run again.
   package var command: [String] = []
+  /// See `RunDetails`: what makes a difference from another conversion plain.
+  package var details: [String] = []
   /// Of this program; what another one left unfinished is not continued.
   package var version: String
 
@@ -235,7 +237,7 @@ package struct Conversion: Sendable {
     let identity = try ConversionIdentity(
       plan: plan, source: source, importance: importance, allowsNonFinite: allowsNonFinite,
       version: version, shareCount: start.share?.count ?? 1)
-    return JournalHead.Identity(run: identity.run, local: identity.local)
+    return JournalHead.Identity(run: identity.run, local: identity.local, details: details)
   }
 
   /// Has every chunk that is not there written by whichever thread has it.

@@ -16,7 +16,9 @@ extension FitMeasurements {
   package static let document = OwnDocument(
     format: "ingot-measurements", version: 1,
     // A model with 256 experts in each of 61 layers, in 18 types, has about 20 MB.
-    byteLimit: 256 << 20, advice: "name another --measurements file, or remove this one")
+    byteLimit: 256 << 20,
+    advice:
+      "name another --measurements file, or remove this one: what it held is then measured anew")
 
   /// Reads a file, if there is one.
   ///

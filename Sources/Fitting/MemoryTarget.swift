@@ -53,6 +53,9 @@ public struct MemoryTarget: Hashable, Sendable {
     return Hardware(name: String(text[..<cross])) != nil
   }
 
+  /// In less than this nothing runs, not even without weights.
+  private static let leastByteCount: UInt64 = 1 << 20
+
   private static func hardware(
     _ name: String?, _ byteCount: UInt64?, _ deviceCount: Int, option: String
   ) throws(OptionError) -> Hardware {
@@ -63,7 +66,12 @@ public struct MemoryTarget: Hashable, Sendable {
           option: isNamed ? option : "--devices", found: (isNamed ? "x" : "") + "\(deviceCount)",
           problem: "takes 1 to \(Hardware.deviceLimit)" + (isNamed ? " devices" : ""))
       }
-      return .memory(Int(clamping: byteCount ?? 0), deviceCount: deviceCount)
+      guard let byteCount, byteCount >= leastByteCount else {
+        throw OptionError(
+          option: option == "--hardware" ? option : "--memory", found: "\(byteCount ?? 0) bytes",
+          problem: "takes the memory of a device, 1MiB or more, such as 24GiB")
+      }
+      return .memory(Int(clamping: byteCount), deviceCount: deviceCount)
     }
     guard let hardware = Hardware(name: name) else {
       throw OptionError(

@@ -84,7 +84,8 @@ package struct VariantRun: Sendable {
     }
     let enough = 16
     let forward = try ForwardBudget(
-      chunkCount: text.chunkCount, limit: memoryLimit, used: used, threadCount: threadCount
+      chunkCount: text.chunkCount, limit: memoryLimit, used: used, threadCount: threadCount,
+      option: "--text-context"
     ) { chunks in bytes(chunks: chunks, variants: chunks == 1 ? 1 : enough) }
     let fixed = forward.byteCount
     var variants = forward.chunksPerGroup == 1 ? 1 : enough
@@ -118,7 +119,8 @@ package struct VariantRun: Sendable {
     let layerCount = model.dimensions.layerCount
     let meter = ForwardMeter(
       groupCount: roundCount * groups.count, layerCount: layerCount,
-      tokenCount: text.chunkCount * text.contextLength * roundCount, report: progress)
+      tokenCount: text.chunkCount * text.contextLength * roundCount,
+      firstGroup: number * groups.count, report: progress)
     var result = [[Double]](repeating: [], count: variants.count)
     for (index, chunks) in groups.enumerated() {
       let group = number * groups.count + index

@@ -16,12 +16,12 @@ package struct ChunkedText: Hashable, Sendable {
 
   package static let contextLengths = 8...(1 << 20)
 
-  /// Cuts a text.
+  /// Cuts a text; `option` is what a command calls the length of a context.
   ///
   /// - Throws: `FormatError` when it has fewer than two contexts of tokens.
   package init(
     path: String, byteCount: Int, allTokens: [Int32], contextLength: Int, chunkLimit: Int?,
-    beginningOfText: Int32?
+    beginningOfText: Int32?, option: String = "--context"
   ) throws(FormatError) {
     guard allTokens.count >= 2 * contextLength else {
       throw FormatError(
@@ -29,7 +29,7 @@ package struct ChunkedText: Hashable, Sendable {
         reason: .outOfRange(
           found: "\(allTokens.count) tokens",
           allowed: "at least \(2 * contextLength), two contexts of \(contextLength)"),
-        advice: "take a longer text, or a smaller --context")
+        advice: "take a longer text, or a smaller \(option)")
     }
     self.path = path
     self.byteCount = byteCount

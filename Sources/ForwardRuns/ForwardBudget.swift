@@ -15,10 +15,12 @@ package struct ForwardBudget: Hashable, Sendable {
   package struct TooSmall: Error, Sendable, CustomStringConvertible {
     package var limit: UInt64
     package var needed: UInt64
+    /// What the command calls the length of a context.
+    package var option = "--context"
     package var description: String {
       """
       --memory-limit \(byteText(limit)) is too small: one chunk of this context needs about \
-      \(byteText(needed)); give \(needed / 1_000_000 + 1)M or more, or take a smaller --context or \
+      \(byteText(needed)); give \(needed / 1_000_000 + 1)M or more, or take a smaller \(option) or \
       fewer --threads
       """
     }
@@ -40,17 +42,18 @@ package struct ForwardBudget: Hashable, Sendable {
   ///   - threadCount: workers.
   ///   - earlierGroup: chunks of a group in the run that this one goes on from; kept unless that
   ///     one had far more memory.
+  ///   - option: what the command calls the length of a context, for messages.
   ///   - bytes: what a group of so many chunks takes; grows with it.
   /// - Throws: `TooSmall` when not even one chunk fits.
   package init(
     chunkCount: Int, limit: UInt64, used: UInt64, threadCount: Int, earlierGroup: Int? = nil,
-    bytes: (Int) -> Int
+    option: String = "--context", bytes: (Int) -> Int
   ) throws(TooSmall) {
     let fixed =
       (used + Self.step - 1) / Self.step * Self.step + Self.slack
       + UInt64(threadCount) * Self.slackPerThread
     let needed = fixed + UInt64(bytes(1))
-    guard needed <= limit else { throw TooSmall(limit: limit, needed: needed) }
+    guard needed <= limit else { throw TooSmall(limit: limit, needed: needed, option: option) }
     var low = 1
     var high = chunkCount
     while low < high {

@@ -51,12 +51,13 @@ extension ChunkedText {
   ///
   /// - Throws: as the other `init`.
   package init(
-    _ text: TextFile, tokens: [Int32], encoder: TokenEncoder, contextLength: Int, chunkLimit: Int?
+    _ text: TextFile, tokens: [Int32], encoder: TokenEncoder, contextLength: Int, chunkLimit: Int?,
+    option: String = "--context"
   ) throws(FormatError) {
     try self.init(
       path: text.path, byteCount: text.bytes.count, allTokens: tokens,
       contextLength: contextLength, chunkLimit: chunkLimit,
-      beginningOfText: encoder.addsBeginningOfText ? encoder.beginningOfText : nil)
+      beginningOfText: encoder.addsBeginningOfText ? encoder.beginningOfText : nil, option: option)
   }
 
   /// Refuses options that no text can be cut by.

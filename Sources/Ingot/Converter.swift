@@ -102,6 +102,7 @@ public struct Converter: Sendable {
       cancellation: cancellation, version: ingotVersion)
     conversion.start = self.start.state
     conversion.command = command
+    conversion.details = inputs.details
     let outcome = try conversion.run(progress: progress, note: note)
     return ConversionSummary(
       plan: plan, outcome: outcome, share: self.start.share, elapsed: ContinuousClock.now - start)
@@ -140,7 +141,8 @@ public struct Converter: Sendable {
     get throws {
       try PartialOutputs.unfinished(
         of: plan, source: inputs.source, importance: inputs.importance,
-        allowsNonFinite: inputs.allowsNonFinite, version: ingotVersion, share: share)
+        allowsNonFinite: inputs.allowsNonFinite, version: ingotVersion, share: share,
+        details: inputs.details)
     }
   }
 

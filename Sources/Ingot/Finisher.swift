@@ -48,7 +48,7 @@ public struct Finisher: Sendable {
     }
     try manifest?.write(threadCount: threadCount, cancellation: cancellation)
     return FinishSummary(
-      outputs: outputs, byteCount: byteCount, wasComplete: false,
+      outputs: outputs, byteCount: byteCount, wasComplete: false, manifest: self.manifest,
       elapsed: ContinuousClock.now - start)
   }
 
@@ -61,15 +61,17 @@ public struct Finisher: Sendable {
         advice:
           "'ingot finish --discard \(printable(output))' removes it, so that it can begin anew")
     }
-    guard let archive = finishedArchive else {
+    guard let archive = try finishedArchive() else {
       throw FormatError(
-        file: output, field: "file", reason: .missing("an unfinished conversion to this output"),
-        advice: "'ingot convert … --part K/N' writes its parts")
+        file: output, field: "file", reason: .fileNotFound,
+        advice:
+          "nor is anything unfinished of it there: 'ingot convert … --part K/N' writes its parts")
     }
     let manifest = try manifestOutput(of: archive.files[0], besides: archive.files)
     try manifest?.write(threadCount: threadCount, cancellation: cancellation)
     return FinishSummary(
-      outputs: archive.files, byteCount: archive.fileByteCounts.reduce(0, +), wasComplete: true)
+      outputs: archive.files, byteCount: archive.fileByteCounts.reduce(0, +), wasComplete: true,
+      manifest: self.manifest)
   }
 
   /// Begins the manifest before the work, so that a folder that takes none is found.
@@ -89,11 +91,19 @@ public struct Finisher: Sendable {
   /// - Throws: `OutputError` when it is still being written.
   public func discard() throws -> Bool { try Sealing.discard(output) > 0 }
 
-  /// A complete archive that has this name, as one file or as a split.
-  private var finishedArchive: GGUFFile? {
+  /// A complete archive that has this name, as one file or as a split; `nil` where there is no file.
+  ///
+  /// - Throws: why what is there is no archive, or none that is whole.
+  private func finishedArchive() throws(FormatError) -> GGUFFile? {
+    var failure: FormatError?
     for path in Sealing.bases(of: output) + splitPaths {
-      if let file = try? GGUFFile(path) { return file }
+      do {
+        return try GGUFFile(path)
+      } catch {
+        if error.reason != .fileNotFound { failure = failure ?? error }
+      }
     }
+    if let failure { throw failure }
     return nil
   }
 
@@ -117,15 +127,20 @@ public struct FinishSummary: Sendable {
   public var byteCount: UInt64
   /// Whether there was nothing left to do.
   public var wasComplete: Bool
+  /// The manifest that was written; `nil` where none was wanted.
+  public var manifest: String?
   public var elapsed = Duration.zero
 
   public var text: String {
     let first = printable(outputs.first ?? "")
     // Whoever wrote it: an older conversion's looks the same.
-    if wasComplete { return "\(first) is there, and nothing of it unfinished: nothing to finish" }
+    let written = manifest.map { "; wrote its manifest \(printable($0))" } ?? ""
+    if wasComplete {
+      return "\(first) is there, and nothing of it unfinished: nothing to finish" + written
+    }
     let others = outputs.count > 1 ? " and \(outputs.count - 1) more files" : ""
     return "\(first)\(others): complete, \(byteCount) bytes, checked in "
-      + "\(fixed(elapsed / .seconds(1), 2)) s"
+      + "\(fixed(elapsed / .seconds(1), 2)) s" + written
   }
 
   public var json: String {
@@ -137,6 +152,8 @@ public struct FinishSummary: Sendable {
       json.value(byteCount)
       json.key("wasComplete")
       json.value(wasComplete)
+      json.key("manifest")
+      json.value(manifest)
       json.key("seconds")
       json.value(elapsed / .seconds(1))
     }
@@ -166,8 +183,10 @@ extension UnfinishedParts {
         case .notBegun: "was not begun"
         case .stopped(0, _): "did not come to its end"
         case .stopped(let count, let total): "stopped with \(count) of \(total) bytes missing"
-        case .damaged(let count, let total):
+        case .damaged(let count, 0, let total):
           "is damaged: \(count) of \(total) bytes are not what was written"
+        case .damaged(let count, let missing, let total):
+          "is damaged: \(count) of \(total) bytes are not what was written, \(missing) are missing"
         }
       let place = partCount > 1 ? "part \(part.number) of \(partCount) of \(name)" : name
       let command = part.command.map(shellWord).joined(separator: " ")
@@ -196,10 +215,12 @@ extension UnfinishedParts {
               json.value(count)
               json.key("bytes")
               json.value(total)
-            case .damaged(let count, let total):
+            case .damaged(let count, let missing, let total):
               json.value("damaged")
-              json.key("missingBytes")
+              json.key("damagedBytes")
               json.value(count)
+              json.key("missingBytes")
+              json.value(missing)
               json.key("bytes")
               json.value(total)
             }
@@ -211,17 +232,4 @@ extension UnfinishedParts {
     }
     return writer.text
   }
-}
-
-/// A word as a shell takes it.
-func shellWord(_ word: String) -> String {
-  let plain = word.utf8.allSatisfy { byte in
-    switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-      UInt8(ascii: "0")...UInt8(ascii: "9"):
-      true
-    default: "/._-+=:,@%".utf8.contains(byte)
-    }
-  }
-  return plain && !word.isEmpty ? word : "'" + word.replacing("'", with: "'\\''") + "'"
 }

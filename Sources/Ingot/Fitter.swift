@@ -105,7 +105,7 @@ public struct Fitter: Sendable {
       let limit = options.chunkLimit ?? max(1, Self.defaultTokenCount / contextLength)
       let text = try ChunkedText(
         file, tokens: file.tokens(model.encoder), encoder: model.encoder,
-        contextLength: contextLength, chunkLimit: limit)
+        contextLength: contextLength, chunkLimit: limit, option: "--text-context")
       if let warning = ChunkedText.warning(contextLength: contextLength, model: model) {
         notes.append(warning)
       }

@@ -12,6 +12,7 @@ public struct MemoryQuestion: Sendable {
   public static let plannedName = "an archive that is only planned"
   /// One-line remarks.
   public let notes: [String]
+  private let path: String
   private let reports: [MemoryReport]
   /// Of a checkpoint, whose types are still open.
   private let overview: HardwareOverview?
@@ -31,6 +32,7 @@ public struct MemoryQuestion: Sendable {
     _ path: String, type: String?, everywhere: Bool, _ target: MemoryTarget,
     contextIsDefault: Bool = false, recipe: Recipe = Recipe()
   ) throws {
+    self.path = path
     var recipe = recipe
     var target = target
     let isArchive = if case .archive = try InputKind(path) { true } else { false }
@@ -66,6 +68,14 @@ public struct MemoryQuestion: Sendable {
     recipe.type = "copy"
     return try Converter(checkpoint: path, output: plannedName, recipe: recipe)
       .plan.modelTensors.contains { $0.type.isBlockType }
+  }
+
+  /// Why an archive does not run on the hardware that was named; `nil` where it does, and where
+  /// several were asked for.
+  public var misfit: String? {
+    guard reports.count == 1, let report = reports.first, !report.fits else { return nil }
+    return "\(printable(path)) does not fit \(report.hardware.fullName) with \(report.run.context) "
+      + "tokens × \(report.run.parallel)"
   }
 
   /// A table for people.

@@ -213,19 +213,3 @@ final class PackingJob: Sendable {
 
   private static let tablePieceByteCount = 64 << 10
 }
-
-extension PackedDirectory {
-  /// The entry that a byte of the content belongs to.
-  ///
-  /// - Precondition: the byte is there.
-  func indexOfEntry(holding contentOffset: UInt64) -> Int {
-    var low = 0
-    var high = entries.count - 1
-    while low < high {
-      let middle = (low + high + 1) / 2
-      // Empty entries stand before the one that begins where they do.
-      if entries[middle].contentStart <= contentOffset { low = middle } else { high = middle - 1 }
-    }
-    return low
-  }
-}

@@ -31,7 +31,8 @@ package func makePlan(
     PlannedInputs(
       source: builder.model.source, importance: builder.importance?.entries ?? [:],
       expertCounts: builder.importance?.expertCounts ?? [:],
-      allowsNonFinite: recipe.allowsNonFinite, files: builder.inputFiles, metadata: metadata)
+      allowsNonFinite: recipe.allowsNonFinite, files: builder.inputFiles, metadata: metadata,
+      recipe: recipe, projector: projector)
   )
 }
 

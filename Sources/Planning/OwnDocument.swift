@@ -25,7 +25,19 @@ package struct OwnDocument: Sendable {
   ///
   /// - Throws: `FormatError`.
   package func read(_ path: String) throws(FormatError) -> JSONValue {
-    let json = try JSONValue(file: path, limit: byteLimit)
+    let json: JSONValue
+    do throws(FormatError) {
+      json = try JSONValue(file: path, limit: byteLimit)
+    } catch {
+      switch error.reason {
+      case .fileNotFound, .readFailed: throw error
+      default:
+        // Cut off, most likely, by a copy that was not complete.
+        var error = error
+        error.advice = error.advice ?? advice
+        throw error
+      }
+    }
     guard json["format"]?.string == format else {
       throw failure(path, "format", .missing("\"\(format)\""))
     }

@@ -20,7 +20,7 @@ func makePlan(
     PlannedInputs(
       source: opened.source, importance: [:], expertCounts: [:],
       allowsNonFinite: recipe.allowsNonFinite,
-      files: files, metadata: tower.metadata)
+      files: files, metadata: tower.metadata, recipe: recipe, projector: projector)
   )
 }
 

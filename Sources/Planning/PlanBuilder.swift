@@ -48,7 +48,10 @@ struct PlanBuilder {
           "has layers up to \(last), the model up to \(model.facts.layerCount - 1)"),
         advice: "the importance matrix belongs to another model")
     }
-    var overrides = try recipe.tensorTypes.map { try TensorTypeOverride($0) }
+    var overrides = try recipe.tensorTypes.map {
+      try TensorTypeOverride(
+        $0, option: recipe.keptTypes.contains($0) ? "--keep" : "--tensor-type")
+    }
     for file in recipe.tensorTypeFiles { overrides += try TensorTypeOverride.list(file: file) }
     options = TypeOptions(
       pure: recipe.isPure,

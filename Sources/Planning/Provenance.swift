@@ -76,7 +76,7 @@ package enum Provenance {
   /// What was asked for beyond the recipe, spelled as on the command line, without the dashes.
   ///
   /// Files stand for what is in them: their entries, or their hash.
-  private static func options(of recipe: Recipe) throws(FormatError) -> [String] {
+  static func options(of recipe: Recipe) throws(FormatError) -> [String] {
     var options: [String] = []
     func add(_ name: String, _ values: [String]) { options += values.map { "\(name) \($0)" } }
     func add(_ name: String, if isGiven: Bool) { if isGiven { options.append(name) } }

@@ -9,6 +9,8 @@ public struct Recipe: Sendable {
   public var isPure = false
   /// `PATTERN=TYPE` each; the first pattern found in a tensor's name wins.
   public var tensorTypes: [String] = []
+  /// Those of them that were given as `--keep`, for messages.
+  public var keptTypes: Set<String> = []
   /// Paths of files with `PATTERN=TYPE` entries; they come after `tensorTypes`.
   public var tensorTypeFiles: [String] = []
   public var outputTensorType: String?

@@ -87,6 +87,13 @@ package struct ArchiveCheck: Sendable {
       files: archive.files, architecture: architecture, keyCount: archive.metadata.count,
       tensorCount: archive.tensors.count,
       tensorByteCount: archive.tensors.reduce(0) { $0 + UInt64($1.byteCount) })
+    for part in archive.parts {
+      guard let end = part.header.contentEnd, part.file.byteCount > end else { continue }
+      report.warning(
+        OutputFile.name(of: part.file.path),
+        "\(part.file.byteCount - end) bytes follow its last tensor, which nothing reads",
+        file: part.file.path, fileOffset: end)
+    }
     if let kind = archive.metadata["general.type"]?.string, kind != "model" {
       report.warning("general.type", "is \(kind): keys and tensors are those of no model")
       return report

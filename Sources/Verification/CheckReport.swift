@@ -72,12 +72,15 @@ package struct CheckReport: Hashable, Sendable, Codable {
   }
 
   /// Adds a warning; beyond the limit its text is not even made.
-  mutating func warning(_ subject: String, _ problem: @autoclosure () -> String) {
+  mutating func warning(
+    _ subject: String, _ problem: @autoclosure () -> String, file: String? = nil,
+    fileOffset: UInt64? = nil
+  ) {
     guard hasRoom() else { return }
     findings.append(
       Finding(
-        severity: .warning, subject: subject, file: files.first ?? "", fileOffset: nil,
-        problem: problem(), allowed: nil))
+        severity: .warning, subject: subject, file: file ?? files.first ?? "",
+        fileOffset: fileOffset, problem: problem(), allowed: nil))
   }
 
   /// Whether another finding is listed; counts it if not.

@@ -9,7 +9,7 @@ struct ByteSize: ExpressibleByArgument, Hashable {
 
   /// For help texts.
   static let grammar =
-    "Sizes are 512M, 2.5G, 8GiB: K, M, G are powers of 1000, KiB, MiB, GiB of 1024."
+    "Sizes are 512M, 2.5G, 8GiB, above 0: K, M, G are powers of 1000, KiB, MiB, GiB of 1024."
 
   private static let units: [(suffix: String, factor: Double)] = [
     ("KIB", 1024), ("MIB", 1_048_576), ("GIB", 1_073_741_824), ("TIB", 1_099_511_627_776),

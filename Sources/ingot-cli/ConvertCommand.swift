@@ -131,7 +131,7 @@ struct ConvertCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Write the K-th of N shares, on a file system that all machines share, or go on with it. "
-        + "'ingot finish OUT.gguf' completes all.",
+        + "When all are written, 'ingot finish OUT.gguf' checks and seals them.",
       valueName: "k/n"))
   var part: String?
 
@@ -151,7 +151,7 @@ struct ConvertCommand: ParsableCommand {
     }
     if part != nil, manifest != nil {
       throw UsageError(
-        "--manifest describes a whole archive: give it to 'ingot finish', which completes the parts"
+        "--manifest describes a whole archive: give it to 'ingot finish', which seals the parts"
       )
     }
     if part != nil, let output, let mmproj, !OutputFile.isSameFolder(output, mmproj) {

@@ -21,8 +21,8 @@ struct PlanCommand: ParsableCommand {
 
       --hardware answers without choosing: what fits where. Of an archive with the types that it has, of a \
       checkpoint with a mix (--type), or with the best single type. --fit and --memory ask the same of an \
-      archive that is quantized already; --json then prints a list of answers, as with --hardware, where \
-      a plan for a checkpoint is an object.
+      archive that is quantized already, and end with 65 where it does not fit; --json then prints a list \
+      of answers, as with --hardware, where a plan for a checkpoint is an object.
 
       Measuring takes a while; --measurements keeps what was found, for other sizes and to go on after \
       an interruption, from the last finished round: up to 64 tensors go through the text in one.
@@ -183,7 +183,12 @@ struct PlanCommand: ParsableCommand {
     }
     let target = try fit.memory.target(
       hardware: fit.hardwareName, defaultContext: MemoryQuestion.defaultContext)
-    if let target { try answer(target, everywhere: false) }
+    guard let target else { return }
+    // As of a checkpoint, for which no types would fit.
+    if let misfit = try answer(target, everywhere: false).misfit {
+      Terminal.error(misfit)
+      throw ExitCode(ExitStatus.badInput.rawValue)
+    }
   }
 
   /// What fits where.
@@ -218,12 +223,16 @@ struct PlanCommand: ParsableCommand {
     return (size, count)
   }
 
-  private func answer(_ target: MemoryTarget, everywhere isEverywhere: Bool) throws {
+  @discardableResult
+  private func answer(_ target: MemoryTarget, everywhere isEverywhere: Bool) throws
+    -> MemoryQuestion
+  {
     let question = try MemoryQuestion(
       checkpoint, type: type, everywhere: isEverywhere, target,
       contextIsDefault: fit.memory.context == nil, recipe: try recipe)
     for note in question.notes { Terminal.note(note) }
     try Terminal.print(json ? question.json : question.text)
+    return question
   }
 
   private func withProgress<Result>(

@@ -43,6 +43,7 @@ final class ProgressLine: Sendable {
     var lastByteCount: UInt64 = 0
     /// Whether what an earlier run left is being read back, which is faster than the rest.
     var isChecking = true
+    var hasBegun = false
     /// Bytes per second of late: tensors differ in cost, so the mean since the start misleads.
     var rate: Double?
   }
@@ -70,9 +71,11 @@ final class ProgressLine: Sendable {
     let now = ContinuousClock.now
     let interval = interval
     let rate: Double?? = state.withLockIfAvailable { state in
-      if state.isChecking, !isChecking {
+      // Each phase has a rate of its own, from where it begins.
+      if state.isChecking != isChecking || !state.hasBegun {
         state = State(
-          nextReport: now + interval, lastReport: now, lastByteCount: finished, isChecking: false)
+          nextReport: now + interval, lastReport: now, lastByteCount: finished,
+          isChecking: isChecking, hasBegun: true)
         return nil
       }
       guard now >= state.nextReport, finished >= state.lastByteCount else {
@@ -100,20 +103,22 @@ final class ProgressLine: Sendable {
   ) {
     let done = Double(finished)
     let total = Double(max(1, totalByteCount))
-    let left = rate > 0 ? (total - done) / rate : 0
+    // Of what nothing was done since the last report, nobody knows when it ends.
+    let left = rate > 0 ? (total - done) / rate : nil
     switch form {
     case .json:
       Terminal.write(
         """
         {"finishedBytes": \(finished), "totalBytes": \(totalByteCount), \
-        "checking": \(isChecking), "bytesPerSecond": \(Int64(rate)), "secondsLeft": \(fixed(left, 1))}\n
+        "checking": \(isChecking), "bytesPerSecond": \(Int64(rate)), "secondsLeft": \(left.map { fixed($0, 1) } ?? "null")}\n
         """)
     case .rewritten, .lines:
       let end = isChecking ? "done" : "syncing"
       let text =
         (isChecking ? "reading back: " : "")
         + "\(fixed(100 * done / total, 0)) % of \(byteText(totalByteCount)), "
-        + (done < total ? "\(byteText(UInt64(rate)))/s, \(Self.clock(left)) left" : end)
+        + (done < total
+          ? left.map { "\(byteText(UInt64(rate)))/s, \(Self.clock($0)) left" } ?? "waiting" : end)
       Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
     case .silent: break
     }

@@ -57,12 +57,21 @@ struct RecipeArguments: ParsableArguments {
   /// Options that were given and say which types tensors get.
   var typeOptions: [String] {
     [
-      ("--keep", !tensorType.isEmpty), ("--tensor-type-file", !tensorTypeFile.isEmpty),
+      (tensorType.allSatisfy(Self.isKept) ? "--keep" : "--tensor-type", !tensorType.isEmpty),
+      ("--tensor-type-file", !tensorTypeFile.isEmpty),
       ("--output-tensor-type", outputTensorType != nil), ("--embedding-type", embeddingType != nil),
       ("--leave-output-tensor", leaveOutputTensor), ("--experts", experts != nil),
       ("--imatrix", imatrix != nil), ("--include-weights", !includeWeights.isEmpty),
       ("--exclude-weights", !excludeWeights.isEmpty),
     ].filter(\.1).map(\.0)
+  }
+
+  /// Whether a type was given as `--keep`: which of an option's names was typed, the parser does not
+  /// tell.
+  private static func isKept(_ text: String) -> Bool {
+    let words = CommandLine.arguments
+    return words.contains("--keep=" + text)
+      || zip(words, words.dropFirst()).contains { $0 == "--keep" && $1 == text }
   }
 
   /// - Throws: `UsageError` for options that exclude each other.
@@ -71,6 +80,7 @@ struct RecipeArguments: ParsableArguments {
       throw UsageError("--include-weights and --exclude-weights exclude each other")
     }
     recipe.tensorTypes = tensorType
+    recipe.keptTypes = Set(tensorType.filter(Self.isKept))
     recipe.tensorTypeFiles = tensorTypeFile
     recipe.outputTensorType = outputTensorType
     recipe.embeddingType = embeddingType

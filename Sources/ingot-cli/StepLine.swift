@@ -9,6 +9,9 @@ final class StepLine: Sendable {
     var nextReport: ContinuousClock.Instant
     var step: RunProgress.Step?
     var stepStart: ContinuousClock.Instant
+    /// Where the step was when it began here: an earlier run may have done the rest.
+    var startFraction = 0.0
+    var fraction = 0.0
   }
 
   init(_ style: ProgressStyle) {
@@ -21,16 +24,27 @@ final class StepLine: Sendable {
   func update(_ progress: RunProgress) {
     guard form != .silent else { return }
     let now = ContinuousClock.now
-    let elapsed: Duration?? = state.withLockIfAvailable { state in
-      if state.step != progress.step {
+    let due: Due?? = state.withLockIfAvailable { state in
+      // The same step a second time, of other work, begins anew; workers overtake each other by less.
+      if state.step != progress.step || progress.fraction + 0.5 < state.fraction {
         state.step = progress.step
         state.stepStart = now
+        state.startFraction = progress.fraction
       }
+      state.fraction = progress.fraction
       guard now >= state.nextReport else { return nil }
       state.nextReport = now + form.interval
-      return now - state.stepStart
+      let done = progress.fraction - state.startFraction
+      let seconds = (now - state.stepStart) / .seconds(1)
+      return Due(left: done > 0 ? seconds * (1 - progress.fraction) / done : nil)
     }
-    if let elapsed = elapsed ?? nil { report(progress, seconds: elapsed / .seconds(1)) }
+    if let due = due ?? nil { report(progress, left: due.left) }
+  }
+
+  /// A report that shall be made.
+  private struct Due {
+    /// Seconds at the rate of the step so far; `nil` before anything of it is done.
+    var left: Double?
   }
 
   /// Clears a rewritten line, so that the result starts on an empty one.
@@ -38,15 +52,13 @@ final class StepLine: Sendable {
     if form == .rewritten { Terminal.write("\r\u{1B}[K") }
   }
 
-  private func report(_ progress: RunProgress, seconds: Double) {
-    let left =
-      progress.fraction > 0 ? seconds * (1 - progress.fraction) / progress.fraction : 0
+  private func report(_ progress: RunProgress, left: Double?) {
     if form == .json {
       Terminal.write(
         """
         {"step": "\(progress.step.rawValue)", "fraction": \(fixed(progress.fraction, 4)), \
-        "tokensPerSecond": \(fixed(progress.tokensPerSecond, 1)), \
-        "secondsLeft": \(fixed(left, 1))}\n
+        "tokensPerSecond": \(progress.tokensPerSecond > 0 ? fixed(progress.tokensPerSecond, 1) : "null"), \
+        "secondsLeft": \(left.map { fixed($0, 1) } ?? "null")}\n
         """)
       return
     }
@@ -54,7 +66,7 @@ final class StepLine: Sendable {
       progress.tokensPerSecond > 0 ? ", \(fixed(progress.tokensPerSecond, 0)) tokens/s" : ""
     let text =
       "\(fixed(100 * progress.fraction, 0)) %: \(progress.detail)\(rate)"
-      + (progress.fraction > 0 ? ", \(ProgressLine.clock(left)) left" : "")
+      + (left.map { ", \(ProgressLine.clock($0)) left" } ?? "")
     Terminal.write(form == .lines ? text + "\n" : "\r\u{1B}[K" + text)
   }
 }

@@ -1,3 +1,4 @@
+import ByteIO
 import ForwardRuns
 import Testing
 
@@ -8,6 +9,23 @@ private func groups(
     chunkCount: chunkCount, limit: 100_000_000, used: used, threadCount: 1,
     earlierGroup: earlierGroup
   ) { $0 * 1_000_000 }
+}
+
+/// What was done before a meter began counts for no rate: it would be done in no time.
+@Test func ratesAreThoseOfTheirOwnGroups() throws {
+  let reports = Guarded<[RunProgress]>([])
+  let meter = ForwardMeter(
+    groupCount: 4, layerCount: 3, tokenCount: 4_000_000, firstGroup: 2
+  ) { progress in reports.withLock { $0.append(progress) } }
+  meter.begin(group: 2, layer: 0)
+  let start = ContinuousClock.now
+  // Long enough that the clock moves.
+  while ContinuousClock.now - start < .milliseconds(20) {}
+  meter.begin(group: 2, layer: 1)
+  let found = reports.withLock { $0 }
+  #expect(found.map(\.fraction) == [0.5, 0.5625] && found[0].tokensPerSecond == 0)
+  // A sixteenth of the tokens, in 20 ms or more.
+  #expect(found[1].tokensPerSecond > 0 && found[1].tokensPerSecond <= 250_000 / 0.02)
 }
 
 /// How many pages of a program are resident differs from run to run; what it computes may not.

@@ -54,6 +54,18 @@ private func indexed(_ text: String, shards: [String: [UInt8]]) throws -> Tempor
   #expect(llama2.files.count == 1)
 }
 
+/// Beside `params.json` the weights that are missing are Meta's.
+@Test func namesTheWeightsThatAFolderLacks() {
+  let folder = TemporaryFolder()
+  folder.write("params.json", "{}")
+  let meta = "\(failure(folder.path)?.description ?? "")"
+  #expect(meta.contains("missing consolidated.00.pth") && meta.contains("params.json"), "\(meta)")
+  #expect(meta.contains("*.safetensors with config.json"), "\(meta)")
+  folder.write("config.json", "{}")
+  let both = "\(failure(folder.path)?.description ?? "")"
+  #expect(both.contains("consolidated.00.pth") && both.contains("model.safetensors"), "\(both)")
+}
+
 @Test func acceptsCompleteNumberingWithoutIndex() throws {
   let folder = TemporaryFolder()
   folder.write(secondName, second)

@@ -1,3 +1,4 @@
+import ByteIO
 import StrictJSON
 import TestSupport
 import Testing
@@ -85,6 +86,13 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
     ),
     (["--fit", "h101", "--context", "1024"], "--fit h101: no such hardware"),
     (["--memory", "3.5", "--context", "1024"], "write the unit, such as 3.5GiB"),
+    (["--memory", "0", "--context", "1024"], "Sizes are 512M, 2.5G, 8GiB, above 0"),
+    (["--memory", "1000B", "--context", "1024"], "takes the memory of a device, 1MiB or more"),
+    (["--hardware", "1000B"], "--hardware 1000 bytes: takes the memory of a device"),
+    (["--target-bpw", "4", "--keep", "x"], "error: --keep x: should be PATTERN=TYPE"),
+    (["--target-bpw", "4", "--keep=a=Q9"], "error: --keep a=Q9: no such type"),
+    (["--target-bpw", "4", "--tensor-type", "x"], "error: --tensor-type x: should be"),
+    (["--hardware", "h100", "--tensor-type", "a=Q8_0"], "leave out --tensor-type"),
     (["--target-size", "60"], "--target-size 60 is 60 bytes"),
     (["--fit", "h100", "--context=-5"], "--context takes 1 to 1073741824, not -5"),
     (["--fit", "h100", "--context", "1024", "--parallel", "300"], "--parallel takes 1 to 256"),
@@ -95,6 +103,29 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
   }
   let long = Command.ingot("plan", llama3, "--hardware", "h100", "--context", "100000")
   #expect(long.status == 0 && long.error.contains("longer than the model's own context"))
+}
+
+/// What a text is too short for is named as the command that runs calls it, and so is what is no
+/// importance matrix, or no longer whole.
+@Test func namesItsOwnOptionsAndFiles() throws {
+  let folder = TemporaryFolder()
+  let text = folder.write("short.txt", String(repeating: "a short text ", count: 50))
+  let short = Command.ingot(
+    "plan", llama3, "--target-bpw", "4", "--text", text, "--text-context", "1024")
+  #expect(short.status == 65 && short.error.contains("a smaller --text-context"), "\(short)")
+  let config = llama3 + "/config.json"
+  let matrix = Command.ingot(
+    "convert", llama3, "-o", folder.file("x.gguf"), "--imatrix", config)
+  #expect(matrix.status == 65, "\(matrix)")
+  #expect(matrix.error.contains("found a text, supported: importance matrices"), "\(matrix)")
+  #expect(matrix.error.contains("llama-imatrix's older .dat"), "\(matrix)")
+  let measurements = folder.file("m.json")
+  let plan = ["plan", llama3, "--target-bpw", "4", "--measurements", measurements]
+  #expect(Command.run([Command.ingot] + plan).status == 0)
+  let whole = try PositionalFile.readAll(measurements, limit: 1 << 20)
+  folder.write("m.json", whole.dropLast(whole.count / 3))
+  let cut = Command.run([Command.ingot] + plan)
+  #expect(cut.status == 65 && cut.error.contains("then measured anew"), "\(cut)")
 }
 
 /// Names are taken before sizes, so that 4090 is no number of bytes.
@@ -140,7 +171,10 @@ private let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
   #expect(small.output.contains(" 1039\n") && !small.output.contains(" 1040\n"), "\(small)")
   #expect(small.output.contains("more, in steps of 256, does not fit"), "\(small)")
   let full = plan("--memory", "512MiB")
-  #expect(full.status == 0 && full.output.contains("does not fit"), "\(full)")
+  #expect(full.status == 65 && full.output.contains("does not fit"), "\(full)")
+  #expect(full.error.contains("does not fit 512MiB"), "\(full)")
+  // A question, to which "no" is an answer.
+  #expect(plan("--hardware", "512MiB").status == 0)
   let all = plan("--hardware", "all")
   #expect(all.output.contains("\nlargest context: at most the model's own, 2048 tokens\n"))
   for (arguments, message) in [

@@ -76,6 +76,23 @@ private func curve(model: String = "example", isMeasured: Bool = true) -> FitCur
   #expect(curve().table == expected, "\(curve().table)")
 }
 
+/// Columns that nothing stands in are left out, headings say what figures are.
+@Test func curvePageHasNoEmptyColumns() {
+  let measured = curve().html
+  #expect(measured.contains(">measured, nats</th>") && measured.contains(">expected, nats</th>"))
+  let relative = curve(isMeasured: false).html
+  #expect(!relative.contains("measured, nats") && relative.contains(">expected harm</th>"))
+  let sizes = relative.split(separator: "<h2>Stock mixes</h2>")[0]
+  #expect(sizes.contains("<td class=\"number\">0.900</td>"))
+  #expect(!sizes.contains("<td class=\"number\"></td>"))
+  for page in [measured, relative] {
+    #expect(page.contains("<h1>What a size costs: example</h1>"))
+    #expect(
+      page.contains(">share of the mix&#39;s</th>") || page.contains(">share of the mix's</th>"))
+  }
+  #expect(relative.contains("aria-label=\"expected harm of example by size"))
+}
+
 @Test func curveJSONHasFigures() throws {
   let json = try JSONValue(parsing: Array(curve().json.utf8), file: "json")
   #expect(json["unit"]?.string == "nats" && json["points"]?.array?.count == 6)

@@ -28,6 +28,34 @@ private func contents(_ folder: String, _ prefix: String = "") throws -> [String
   return result
 }
 
+/// What is damaged is said with the file whose content it is.
+@Test func damagedFramesNameTheirFile() throws {
+  let folder = TemporaryFolder()
+  let input = folder.makeFolder("in")
+  var generator = SplitMix64(seed: 1)
+  for name in ["a.bin", "b.bin", "c.bin"] {
+    folder.write(
+      "in/" + name, (0..<300_000).map { _ in UInt8.random(in: 0...255, using: &generator) })
+  }
+  let packed = folder.file("in.ingot")
+  _ = try pack(input, to: packed)
+  var bytes = try PositionalFile(plain: packed).read(
+    at: 0, count: Int(PositionalFile(plain: packed).byteCount))
+  // Of what cannot be made smaller every byte is content.
+  bytes[450_000] ^= 1
+  folder.write("damaged.ingot", bytes)
+  let damaged = folder.file("damaged.ingot")
+  let content = #expect(throws: FormatError.self) {
+    _ = try PositionalFile.readAll(damaged + "/b.bin", limit: 1 << 20)
+  }
+  let all = #expect(throws: FormatError.self) { _ = try unpack(damaged, to: nil) }
+  for error in [content, all] {
+    #expect(error?.file == damaged && error?.fileOffset != nil)
+    #expect(error?.field.contains(" of damaged.ingot/b.bin") == true, "\(error?.field ?? "")")
+  }
+  #expect(throws: Never.self) { _ = try PositionalFile.readAll(damaged + "/a.bin", limit: 1 << 20) }
+}
+
 @Test func foldersAreRestoredWithNamesAndBytes() throws {
   let folder = TemporaryFolder()
   let input = folder.makeFolder("in")

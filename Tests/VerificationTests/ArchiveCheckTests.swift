@@ -13,6 +13,19 @@ import Verification
   #expect(report.tensorCount == 21)
 }
 
+/// llama.cpp passes over what follows the last tensor; whoever checks a file wants to know of it.
+@Test func warnsOfBytesBehindTheLastTensor() throws {
+  let folder = TemporaryFolder()
+  let sound = try ExampleModel().bytes()
+  let path = folder.write("appended.gguf", sound + [1, 2, 3])
+  let report = try ArchiveCheck(rules: .forTests).run(path)
+  #expect(report.passed && report.findings.count == 1)
+  let finding = try #require(report.findings.first)
+  #expect(finding.severity == .warning && finding.subject == "appended.gguf")
+  #expect(finding.problem.contains("3 bytes follow its last tensor"))
+  #expect(finding.fileOffset == UInt64(sound.count))
+}
+
 @Test func passesTiedEmbeddingsBiasesAndRopeFactors() throws {
   var model = ExampleModel()
   model.remove("output.weight")

@@ -118,6 +118,20 @@ package struct PackedDirectory: Sendable {
     return low
   }
 
+  /// Index of the entry that a byte of the content belongs to.
+  ///
+  /// - Precondition: the byte is there.
+  package func indexOfEntry(holding contentOffset: UInt64) -> Int {
+    var low = 0
+    var high = entries.count - 1
+    while low < high {
+      let middle = (low + high + 1) / 2
+      // Empty entries stand before the one that begins where they do.
+      if entries[middle].contentStart <= contentOffset { low = middle } else { high = middle - 1 }
+    }
+    return low
+  }
+
   package func entry(named name: ExactString) -> Entry? {
     let index = firstEntry(from: name)
     return index < entries.count && entries[index].name == name ? entries[index] : nil

@@ -174,9 +174,15 @@ struct WeightFiles {
       candidates
       + present.filter { $0.hasSuffix(".gguf") || UnfinishedDownload.wholeName(of: $0) != nil }
     let what = found.isEmpty ? "none" : printable(found.joined(separator: ", "), limit: 200)
-    let wanted = WeightFormat.allCases.map { format in
+    var wanted = WeightFormat.allCases.map { format in
       let (prefix, suffix) = format.shardAffixes
       return "\(format.singleName), \(format.indexName) or \(prefix)00001-of-0000N\(suffix)"
+    }
+    let isMeta = present.contains(MetaDirectory.parametersName)
+    if isMeta {
+      let isMetaAlone = !present.contains("config.json")
+      let shards = "consolidated.00.pth, and the others of its number, beside params.json"
+      wanted = isMetaAlone ? [shards + " (Meta's layout)"] : [shards] + wanted
     }
     var advice: String?
     if candidates.count == 1, found.count == 1 {
@@ -189,6 +195,10 @@ struct WeightFiles {
       advice = "Meta's own files are inside: to use them, name \(path)"
     } else if present.contains("snapshots"), present.contains("blobs") {
       advice = "this is a cache of a hub: name one of the folders in its snapshots"
+    } else if isMeta {
+      advice =
+        "download the weights too: consolidated.*.pth of Meta's layout, or of Hugging Face's "
+        + "*.safetensors with config.json"
     }
     return FormatError(
       file: folder, field: "weights",

@@ -39,9 +39,14 @@ package struct JournalHead: Hashable, Sendable {
   package struct Identity: Hashable, Sendable {
     package var run: [String]
     package var local: [String]
-    package init(run: [String], local: [String]) {
+    /// Options and small files, as `RunDetails` has them.
+    ///
+    /// Differences in it alone make no other conversion; they say where those in `run` come from.
+    package var details: [String]
+    package init(run: [String], local: [String], details: [String] = []) {
       self.run = run
       self.local = local
+      self.details = details
     }
   }
 
@@ -63,7 +68,9 @@ package struct JournalHead: Hashable, Sendable {
   /// Refuses what could not be read back.
   package func checkSize(_ base: String) throws(OutputError) {
     let byteCount = bytes.count
-    let entryCount = max(identity.run.count, identity.local.count, outputs.count, command.count)
+    let entryCount = max(
+      identity.run.count, identity.local.count, identity.details.count, outputs.count,
+      command.count)
     guard byteCount - Self.prefixByteCount <= Self.byteLimit, entryCount <= Self.listLimit else {
       throw OutputError(
         path: base, step: .create,
@@ -100,6 +107,8 @@ package struct JournalHead: Hashable, Sendable {
       json.array { json in for line in identity.run { json.value(line) } }
       json.key("local")
       json.array { json in for line in identity.local { json.value(line) } }
+      json.key("details")
+      json.array { json in for line in identity.details { json.value(line) } }
       if let share {
         json.key("part")
         json.value(share.number)

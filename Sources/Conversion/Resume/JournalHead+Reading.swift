@@ -87,7 +87,7 @@ private struct JournalHeadReader {
     try json.beginObject("journal")
     while let key = try json.nextKey("journal") {
       switch key {
-      case "run", "local", "command": texts[key] = try readTexts(key)
+      case "run", "local", "details", "command": texts[key] = try readTexts(key)
       case "part", "partCount": numbers[key] = try json.readNumber("journal.\(key)").int
       case "outputs": outputs = try readOutputs()
       default: try json.skipValue("journal")
@@ -114,8 +114,8 @@ private struct JournalHeadReader {
       }
     }
     return JournalHead(
-      identity: JournalHead.Identity(run: run, local: local), outputs: outputs, share: share,
-      command: command)
+      identity: JournalHead.Identity(run: run, local: local, details: texts["details"] ?? []),
+      outputs: outputs, share: share, command: command)
   }
 
   private func checkCount(_ count: Int, _ field: String) throws(FormatError) {

@@ -53,7 +53,7 @@ struct OpenedJournal {
       recordsOffset = nil
       return
     }
-    if let difference = ConversionIdentity.difference(found.head.identity.run, head.identity.run) {
+    if let difference = JournalHead.Identity.difference(found.head.identity, head.identity) {
       throw Self.advise(
         FormatError(
           file: path, field: "journal.run",
@@ -81,9 +81,7 @@ struct OpenedJournal {
   {
     var error = error
     error.advice =
-      start == .resume
-      ? "leave out --resume to begin anew"
-      : "'ingot finish --discard \(printable(base))' removes what is there"
+      start == .resume ? "leave out --resume to begin anew" : UnfinishedSet.agreementAdvice(base)
     return error
   }
 
@@ -120,7 +118,9 @@ extension PartialOutputs {
   static func checkOthers(of base: String, _ head: JournalHead) throws {
     for (path, share) in try PartialNames.journals(of: base) where share != head.share {
       let advice =
-        "'ingot finish \(printable(base))' completes it, with --discard it removes it"
+        UnfinishedSet(of: base)?.advice
+        ?? (share == nil ? "the command that began it goes on with --resume; " : "")
+        + "'ingot finish --discard \(shellWord(base))' removes it"
       guard head.share != nil, share != nil else {
         throw OutputError(
           path: base, step: .create,
@@ -140,10 +140,11 @@ extension PartialOutputs {
           throw error
         }
       }
-      if let difference = ConversionIdentity.difference(other.identity.run, head.identity.run) {
+      if let difference = JournalHead.Identity.difference(other.identity, head.identity) {
         throw FormatError(
           file: path, field: "journal.run",
-          reason: .inconsistent("is of another conversion: \(difference)"), advice: advice)
+          reason: .inconsistent("is of another conversion: \(difference)"),
+          advice: UnfinishedSet.agreementAdvice(base))
       }
       guard other.hasOutputs(of: head) else {
         throw FormatError(

@@ -8,34 +8,26 @@ extension PartialOutputs {
   /// - Throws: `FormatError` when an input cannot be read.
   package static func unfinished(
     of plan: ConversionPlan, source: any TensorSource, importance: [ExactString: [Float]],
-    allowsNonFinite: Bool, version: String, share: WorkShare?
+    allowsNonFinite: Bool, version: String, share: WorkShare?, details: [String] = []
   ) throws(FormatError) -> String? {
     let path = PartialNames.journal(of: plan.journalBase, share: share)
     guard let file = try? PositionalFile(path),
       let (head, recordsOffset) = try? JournalHead.read(file)
     else { return nil }
-    let identity = try ConversionIdentity(
+    let found = try ConversionIdentity(
       plan: plan, source: source, importance: importance, allowsNonFinite: allowsNonFinite,
       version: version, shareCount: share?.count ?? 1)
+    let identity = JournalHead.Identity(run: found.run, local: found.local, details: details)
     let name = printable(plan.journalBase)
-    if let difference = ConversionIdentity.difference(head.identity.run, identity.run)
+    if let difference = JournalHead.Identity.difference(head.identity, identity)
       ?? ConversionIdentity.difference(head.identity.local, identity.local)
     {
       return "another conversion to \(name) is unfinished: \(difference)"
     }
     var covered = plan.outputs.map { _ in CoveredRanges() }
-    let step = UInt64(JournalRecord.byteCount)
-    var offset = recordsOffset
-    while offset + step <= file.byteCount {
-      let count = min(step * 4096, (file.byteCount - offset) / step * step)
-      let bytes = try file.read(at: offset, count: Int(count))
-      for start in stride(from: 0, to: bytes.count, by: JournalRecord.byteCount) {
-        guard let record = JournalRecord(bytes, at: start, seed: head.seed),
-          record.output < UInt32(covered.count)
-        else { continue }
-        covered[Int(record.output)].insert(record.range)
-      }
-      offset += count
+    try head.forEachRecord(of: file, from: recordsOffset) { record in
+      guard record.output < UInt32(covered.count) else { return }
+      covered[Int(record.output)].insert(record.range)
     }
     let total = head.outputs.reduce(0) { $0 + UInt64($1.share.count) }
     let there = zip(covered, head.outputs).reduce(0) { $0 + $1.0.byteCount(in: $1.1.share) }

@@ -81,13 +81,14 @@ package struct Sealing: Sendable {
     func fail(_ what: String) -> FormatError {
       FormatError(
         file: journal.file.path, field: "journal.run",
-        reason: .inconsistent("is of another conversion: \(what)"),
-        advice: "'ingot finish --discard \(printable(base))' removes all of them")
+        reason: .inconsistent(
+          "is of another conversion than part \(first.share?.number ?? 1): \(what)"),
+        advice: UnfinishedSet.agreementAdvice(base))
     }
     let head = journal.head
     // Dates, which `local` holds, are not compared: every machine may have a copy of the input with
     // its own. That all copies are of one input, names, sizes and samples in `run` say.
-    if let difference = ConversionIdentity.difference(first.identity.run, head.identity.run) {
+    if let difference = JournalHead.Identity.difference(first.identity, head.identity) {
       throw fail(difference)
     }
     guard head.share?.count == first.share?.count, head.hasOutputs(of: first)
@@ -187,7 +188,9 @@ package struct Sealing: Sendable {
           UnfinishedParts.Part(
             number: number,
             state: damaged > 0 && there < total
-              ? .damaged(byteCount: total - there, of: total)
+              ? .damaged(
+                byteCount: min(damaged, total - there),
+                missing: total - there - min(damaged, total - there), of: total)
               : .stopped(byteCount: total - there, of: total),
             command: command(of: number)))
       }
@@ -198,18 +201,7 @@ package struct Sealing: Sendable {
   /// The command line that wrote a share, or that of another one with this one's number.
   private func command(of number: Int) -> [String] {
     let own = journals.first { ($0.head.share?.number ?? 1) == number } ?? journals[0]
-    var command = own.head.command
-    guard own.head.share != nil else {
-      return command.contains("--resume") ? command : command + ["--resume"]
-    }
-    for (index, word) in command.enumerated() {
-      if word == "--part", command.indices.contains(index + 1) {
-        command[index + 1] = "\(number)/\(shareCount)"
-      } else if word.hasPrefix("--part=") {
-        command[index] = "--part=\(number)/\(shareCount)"
-      }
-    }
-    return command
+    return own.head.command(ofShare: number)
   }
 
   /// Removes everything that is unfinished of an output.
@@ -246,8 +238,8 @@ public struct UnfinishedParts: Error, Hashable, Sendable {
       case notBegun
       /// So many bytes were not written.
       case stopped(byteCount: UInt64, of: UInt64)
-      /// So many bytes are not what was written.
-      case damaged(byteCount: UInt64, of: UInt64)
+      /// So many bytes are not what was written, and so many were not written at all.
+      case damaged(byteCount: UInt64, missing: UInt64, of: UInt64)
     }
     /// From 1.
     public var number: Int

@@ -56,13 +56,14 @@ extension ImportanceSums {
     if let type = metadata[Key.type], type != .string(Key.importanceType) {
       throw FormatError(
         file: path, field: Key.type,
-        reason: .unsupported(found: type.string ?? "\(type.ggufType)", allowed: Key.importanceType))
+        reason: .unsupported(found: type.string ?? "\(type.ggufType)", allowed: Key.importanceType),
+        advice: advice)
     }
     for key in [Key.datasets, Key.chunkCount, Key.chunkSize] {
       guard let value = metadata[key] else {
         throw FormatError(
           file: path, field: "gguf.kv", reason: .missing("key \(key)"),
-          advice: "give a file that 'ingot calibrate' or llama-imatrix wrote")
+          advice: advice)
       }
       if key == Key.datasets, value.strings != nil { continue }
       if key != Key.datasets, case .uint32 = value { continue }

@@ -61,7 +61,7 @@ extension ImportanceSums {
     guard count >= minimum else {
       throw cursor.error(
         field, .outOfRange(found: "\(count)", allowed: "\(minimum) to \(Int32.max)"), at: start,
-        advice: start == 0 ? "this is no importance matrix" : nil)
+        advice: start == 0 ? "this is no importance matrix: \(advice)" : nil)
     }
     return Int(count)
   }

@@ -66,9 +66,34 @@ package struct ImportanceSums: Sendable {
       try self.init(gguf: archive)
       try archive.checkUnchanged()
     } else {
-      try self.init(legacy: file)
+      do throws(FormatError) {
+        try self.init(legacy: file)
+      } catch {
+        throw Self.explain(error, start: magic)
+      }
       try file.checkUnchanged()
     }
+  }
+
+  /// What to give where a file is no importance matrix.
+  static let advice =
+    "give a file that 'ingot calibrate' or llama-imatrix wrote: GGUF, or llama-imatrix's older .dat"
+
+  /// The older form has no mark at its beginning, so that any file looks like a damaged one: what
+  /// is a text, or has less room than its first number asks for, is told for what it is.
+  private static func explain(_ error: FormatError, start: [UInt8]) -> FormatError {
+    var error = error
+    switch error.reason {
+    case .readFailed: return error
+    default: error.advice = error.advice ?? advice
+    }
+    let isText = start.allSatisfy { (0x20..<0x7F).contains($0) || (0x09...0x0D).contains($0) }
+    if isText {
+      error.fileOffset = 0
+      error.field = "imatrix"
+      error.reason = .unsupported(found: "a text", allowed: "importance matrices")
+    }
+    return error
   }
 
   private static func checkByteCount(_ byteCount: UInt64, _ path: String) throws(FormatError) {

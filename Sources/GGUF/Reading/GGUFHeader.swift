@@ -53,6 +53,13 @@ package struct GGUFHeader: Sendable {
       infos, from: dataOffset, alignment: alignment, in: file, fileIndex: fileIndex)
   }
 
+  /// Where a file ends that holds nothing but header and tensors, with the padding of the last one;
+  /// `nil` where there is no such position.
+  package var contentEnd: UInt64? {
+    let end = tensors.lazy.flatMap(\.regions).map { $0.fileOffset + UInt64($0.byteCount) }.max()
+    return aligned(max(end ?? dataOffset, dataOffset), to: alignment)
+  }
+
   /// Where the cursor's limit ended reading and not the file, says so.
   private static func explain(_ error: FormatError, _ file: PositionalFile) -> FormatError {
     let limit = GGUFFormat.maximumHeaderByteCount

@@ -19,7 +19,7 @@ extension FitCurve {
     """
     <header>
     <p class="eyebrow">ingot plan --curve</p>
-    <h1>\(Markup.html(model))</h1>
+    <h1>What a size costs: \(Markup.html(model))</h1>
     \(remarks.map { "<p class=\"soft\">\(Markup.html($0))</p>" }.joined(separator: "\n"))
     </header>
     """
@@ -31,26 +31,30 @@ extension FitCurve {
 
   private var sizeCard: String {
     var table = HTMLTable("Sizes")
-    table.header = [
-      .text("bytes"), .number("bits per weight"), .number("expected"), .number("measured"),
-      .text("mostly"),
-    ]
+    // A column that nothing stands in is none.
+    let isAnyMeasured = points.contains { $0.measuredDivergence != nil }
+    table.header =
+      [.number("bytes"), .number("bits per weight"), .number(figureHeading)]
+      + (isAnyMeasured ? [.number("measured, nats")] : []) + [.text("mostly")]
     table.rows = points.map { point in
       [
         .number("\(point.byteCount)"), .number(fixed(point.bitsPerWeight, 2)),
         .number(Self.figure(point.expectedDivergence)),
-        .number(point.measuredDivergence.map(Self.text) ?? ""), .text(Self.types(point.types)),
       ]
+        + (isAnyMeasured ? [.number(point.measuredDivergence.map(Self.text) ?? "")] : [])
+        + [.text(Self.types(point.types))]
     }
     return card("<h2>Types chosen for sizes</h2>\n" + table.html)
   }
+
+  private var figureHeading: String { isMeasured ? "expected, nats" : "expected harm" }
 
   private var mixCard: String {
     guard !mixes.isEmpty else { return "" }
     var table = HTMLTable("Stock mixes")
     table.header = [
-      .text("mix"), .number("bytes"), .number("bits per weight"), .number("expected"),
-      .number("chosen for as many bytes"), .number("of it"),
+      .text("mix"), .number("bytes"), .number("bits per weight"), .number(figureHeading),
+      .number("of types chosen for as many bytes"), .number("share of the mix's"),
     ]
     table.rows = mixes.map { mix in
       [

@@ -4,7 +4,7 @@ import Verification
 extension FitCurve {
   /// What the figures are, for headings.
   var figureTitle: String {
-    isMeasured ? "expected mean KL divergence" : "expected harm, without a text"
+    isMeasured ? "expected mean KL divergence" : "expected harm"
   }
 
   /// What they are worth, in a sentence or two.

@@ -59,4 +59,12 @@ package struct PlannedInputs: Sendable {
   package var files: InputFiles
   /// The archive's metadata, for a Modelfile.
   package var metadata: Metadata
+  /// What was asked for.
+  package var recipe: Recipe
+  package var projector: ProjectorOutput?
+
+  /// What to say of this conversion where another one is told from it; reads small files.
+  package var details: [String] {
+    RunDetails.lines(recipe: recipe, projector: projector, files: files, weights: source.files)
+  }
 }

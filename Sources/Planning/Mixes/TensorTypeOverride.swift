@@ -9,32 +9,36 @@ package struct TensorTypeOverride: Hashable, Sendable {
   /// Lower-cased.
   package var pattern: String
   package var type: TensorType
+  /// That it was given with, for messages.
+  package var option: String
 
   /// Longest pattern; names of tensors have at most 64 bytes.
   package static let patternLimit = 1_000
   /// Longest file of overrides.
   package static let fileLimit: UInt64 = 1 << 20
 
-  private static let option = "--tensor-type"
-
-  /// Reads `PATTERN=TYPE`.
-  package init(_ text: String) throws(OptionError) {
+  /// Reads `PATTERN=TYPE`, as it was given with an option.
+  package init(_ text: String, option: String = "--tensor-type") throws(OptionError) {
+    func error(_ problem: String) -> OptionError {
+      OptionError(option: option, found: text, problem: problem)
+    }
     guard let equals = text.firstIndex(of: "=") else {
-      throw Self.error(text, "should be PATTERN=TYPE")
+      throw error("should be PATTERN=TYPE")
     }
     let pattern = text[..<equals]
     let typeName = String(text[text.index(after: equals)...])
-    guard !pattern.isEmpty else { throw Self.error(text, "has no pattern before =") }
+    guard !pattern.isEmpty else { throw error("has no pattern before =") }
     guard pattern.utf8.count <= Self.patternLimit else {
-      throw Self.error(text, "is a pattern longer than \(Self.patternLimit) bytes")
+      throw error("is a pattern longer than \(Self.patternLimit) bytes")
     }
     guard let type = OutputType(name: typeName)?.type else {
       let problem = typeName.isEmpty ? "has no type after =" : "no such type"
-      throw Self.error(text, "\(problem); types are \(OutputType.names)")
+      throw error("\(problem); types are \(OutputType.names)")
     }
     self.pattern = String(
       decoding: pattern.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     self.type = type
+    self.option = option
     _ = try search()
   }
 
@@ -76,11 +80,8 @@ package struct TensorTypeOverride: Hashable, Sendable {
         .matchingSemantics(.unicodeScalar).asciiOnlyCharacterClasses()
       return { name in name.string.firstMatch(of: regex) != nil }
     } catch {
-      throw Self.error(pattern, "is no regular expression: \(error)")
+      throw OptionError(
+        option: option, found: pattern, problem: "is no regular expression: \(error)")
     }
-  }
-
-  private static func error(_ text: String, _ problem: String) -> OptionError {
-    OptionError(option: option, found: text, problem: problem)
   }
 }

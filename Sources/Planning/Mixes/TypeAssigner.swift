@@ -35,16 +35,17 @@ package func ineffectiveOptions(
   _ mix: StockMix, options: TypeOptions, tensors: [TypedTensor]
 ) throws -> [String] {
   if options.copyOnly {
-    return options.overrides.isEmpty ? [] : ["--tensor-type has no effect with --type copy"]
+    return options.overrides.first.map { ["\($0.option) has no effect with --type copy"] } ?? []
   }
   if !mix.defaultType.isBlockType {
-    return options.overrides.isEmpty
-      ? [] : ["--tensor-type has no effect with --type \(mix.name), which has one type throughout"]
+    return options.overrides.first.map {
+      ["\($0.option) has no effect with --type \(mix.name), which has one type throughout"]
+    } ?? []
   }
   return try options.overrides.compactMap { override in
     let isFound = try override.search()
     return tensors.contains { isFound($0.name) }
-      ? nil : "--tensor-type \(override.pattern): no tensor's name matches"
+      ? nil : "\(override.option) \(override.pattern): no tensor's name matches"
   }
 }
 

@@ -5,7 +5,9 @@ import Testing
 import Threads
 
 private let head = JournalHead(
-  identity: JournalHead.Identity(run: ["ingot 1", "input a"], local: ["input a changed 1.2"]),
+  identity: JournalHead.Identity(
+    run: ["ingot 1", "input a"], local: ["input a changed 1.2"],
+    details: ["--type Q4_K_M", "file a b.json 12ab"]),
   outputs: [JournalHead.Output(path: "out.gguf", byteCount: 4096, share: 0..<4096)],
   share: WorkShare(number: 2, of: 4), command: ["ingot", "convert", "a b", "--part", "2/4"])
 
@@ -296,5 +298,34 @@ private func journal() throws -> [UInt8] {
   ).rows.compactMap { $0["member"]?.replacing("`", with: "") }
   let text = String(decoding: head.bytes.dropFirst(24), as: UTF8.self)
   for member in members { #expect(!text.ranges(of: "\"\(member)\": ").isEmpty, "\(member)") }
-  #expect(members.count == 7)
+  #expect(members.count == 8)
+}
+
+/// A difference that bytes depend on is named with the option and the file that it comes from.
+@Test func differencesNameOptionsAndFiles() {
+  typealias Identity = JournalHead.Identity
+  func difference(_ old: [String], _ new: [String], run: String = "types b") -> String? {
+    Identity.difference(
+      Identity(run: ["ingot 1", "types a"], local: ["input w changed 1.2"], details: old),
+      Identity(run: ["ingot 1", run], local: ["input w changed 3.4"], details: new))
+  }
+  // Where bytes depend on nothing that differs, neither does the conversion.
+  #expect(difference(["--type A"], ["--type B"], run: "types a") == nil)
+  let end = ": it had 'types a', this one has 'types b'"
+  let cases: [([String], [String], String)] = [
+    (["--type A"], ["--type B"], "--type was A and is B now"),
+    (["--type A"], ["--type A", "--pure"], "--pure was not given"),
+    (["--pure", "--type A"], ["--type A"], "--pure is no longer given"),
+    (["--keep a=b", "--keep c=d"], ["--keep c=d"], "--keep was a=b c=d and is c=d now"),
+    (["file a b.json 1", "file c 2"], ["file a b.json 3", "file c 2"], "a b.json was changed"),
+    (["file a 1", "--type A"], ["--type A"], "a is no longer there"),
+    (["--type A"], ["file a 1", "--type A"], "a was not there"),
+    (["file --imatrix 1"], ["file --imatrix 2"], "--imatrix has another file"),
+    // Nothing else is known, and so are only dates.
+    (["--type A"], ["--type A"], "input w has another date"),
+  ]
+  for (old, new, text) in cases { #expect(difference(old, new) == text + end) }
+  let many = difference(["--x"], (1...6).map { "file \($0) 1" }) ?? ""
+  #expect(
+    many.hasPrefix("1 was not there, 2 was not there, ") && many.contains(" and 3 more: it had"))
 }

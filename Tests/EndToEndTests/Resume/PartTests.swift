@@ -64,7 +64,7 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   let out = folder.file("out.gguf")
   func part(_ number: Int) -> [String] { arguments(folder) + ["--part", "\(number)/3"] }
   let nothing = ingot(["finish", out])
-  #expect(nothing.status == 65 && nothing.error.contains("--part"), "\(nothing)")
+  #expect(nothing.status == 66 && nothing.error.contains("--part"), "\(nothing)")
 
   #expect(ingot(part(3)).status == 0)
   // The second part is killed.
@@ -104,6 +104,12 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   let damaged = ingot(["finish", out])
   #expect(damaged.status == 1 && damaged.error.contains("part 3 of 3"), "\(damaged)")
   #expect(damaged.error.contains("is damaged"), "\(damaged)")
+  // Written, but not as it was: nothing of it is missing.
+  let answer = ingot(["finish", out, "--json"])
+  let found = try JSONValue(parsing: Array(answer.output.utf8), file: "stdout")["parts"]?.array?
+    .first
+  #expect(found?["state"]?.string == "damaged" && found?["missingBytes"]?.int == 0, "\(answer)")
+  #expect(try #require(found?["damagedBytes"]?.int) > 0, "\(answer)")
   #expect(ingot(part(3)).status == 0)
   #expect(ingot(["finish", out]).status == 0)
   #expect(try contents(folder) == contents(reference))
@@ -128,8 +134,47 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
     #expect(result.status == status && result.error.contains(text), "\(options): \(result)")
     #expect(try contents(folder) == before, "\(options)")
   }
+  // What the other options are, and how all parts get the same.
+  let other = ingot(common + ["--part", "2/2", "--type", "Q5_K_M"])
+  #expect(other.error.contains("--type was Q4_K_M and is Q5_K_M now"), "\(other)")
+  #expect(other.error.contains("'ingot plan … -o recipe.json'"), "\(other)")
+  #expect(other.error.contains("give every part --recipe recipe.json"), "\(other)")
+  // Nobody completes a set of which a part is missing.
+  let whole = ingot(common)
+  #expect(whole.error.contains("part 2 of 2 is not done: run "), "\(whole)")
+  #expect(whole.error.contains("--part 2/2, and when all are, 'ingot finish "), "\(whole)")
+  #expect(!whole.error.contains("completes"), "\(whole)")
+  #expect(ingot(common + ["--part", "2/2"]).status == 0)
+  let complete = ingot(common)
+  #expect(complete.status == 73 && complete.error.contains("all its parts are done"), "\(complete)")
   #expect(ingot(["finish", folder.file("out.gguf"), "--discard"]).status == 0)
   #expect(folder.list().isEmpty)
+}
+
+/// Parts that were begun at once on two machines with different options are found by `finish`.
+@Test func finishNamesTheOptionThatDiffers() throws {
+  let folder = TemporaryFolder()
+  let elsewhere = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  #expect(ingot(arguments(folder) + ["--part", "1/2"]).status == 0)
+  let other = arguments(elsewhere) + ["--part", "2/2", "--output-tensor-type", "Q8_0"]
+  #expect(ingot(other).status == 0)
+  let name = ".out.gguf.ingot.part-2-of-2.journal"
+  folder.write(name, try PositionalFile.readAll(elsewhere.file(name), limit: 64 << 20))
+  let result = ingot(["finish", out])
+  #expect(result.status == 65, "\(result)")
+  #expect(result.error.contains("of another conversion than part 1"), "\(result)")
+  #expect(result.error.contains("--output-tensor-type Q8_0 was not given"), "\(result)")
+  #expect(result.error.contains("'ingot plan … -o recipe.json'"), "\(result)")
+}
+
+/// A file that is no archive is not taken for one that is missing.
+@Test func finishTellsMissingFromDamagedOutputs() throws {
+  let folder = TemporaryFolder()
+  let none = ingot(["finish", folder.file("none.gguf")])
+  #expect(none.status == 66 && none.error.contains("no such file"), "\(none)")
+  let text = ingot(["finish", folder.write("text.gguf", "this is no archive")])
+  #expect(text.status == 65 && text.error.contains("not a GGUF file"), "\(text)")
 }
 
 /// A finish that was killed between renames is finished by the next one.
@@ -326,9 +371,16 @@ private func ownModel(in folder: TemporaryFolder) throws -> String {
   }
   let made = ingot(["finish", out, "--manifest", folder.file("m/first.json")])
   #expect(made.status == 0, "\(made)")
+  #expect(made.output.contains("wrote its manifest \(folder.file("m/first.json"))"), "\(made)")
   #expect(folder.list() == ["m"] + names)
-  // Run again, it is made again.
-  #expect(ingot(["finish", out, "--manifest", folder.file("m/again.json")]).status == 0)
+  // Run again, it is made again, and that is said.
+  let again = ingot(["finish", out, "--manifest", folder.file("m/again.json")])
+  #expect(again.status == 0 && again.output.contains("wrote its manifest"), "\(again)")
+  let document = ingot(["finish", out, "--manifest", folder.file("m/again.json"), "--json"])
+  #expect(
+    try JSONValue(parsing: Array(document.output.utf8), file: "stdout")["manifest"]?.string
+      == folder.file("m/again.json"))
+  #expect(!ingot(["finish", out]).output.contains("manifest"))
   let first = try PositionalFile.readAll(folder.file("m/first.json"), limit: 1 << 20)
   #expect(try PositionalFile.readAll(folder.file("m/again.json"), limit: 1 << 20) == first)
   #expect(Array(ingot(["manifest", folder.file(names[0])]).output.utf8) == first)

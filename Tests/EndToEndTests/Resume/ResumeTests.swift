@@ -248,6 +248,12 @@ func killedBetweenRenames(_ renamed: Int) throws {
   let left = try contents(folder).filter { $0.key.hasPrefix(".") }
   let imatrix = Fixtures.path("models/imatrix/llama3.gguf")
   let cases: [([String], String)] = [
+    (["--type", "Q3_K_M"], "--type was Q4_K_M and is Q3_K_M now"),
+    (["--output-tensor-type", "Q8_0"], "--output-tensor-type Q8_0 was not given"),
+    (["--imatrix", imatrix], "--imatrix was not given"),
+    (["--model-name", "x"], "--model-name x was not given"),
+    (["--allow-nonfinite"], "--allow-nonfinite was not given"),
+    (["--no-provenance"], "--no-provenance was not given"),
     (["--type", "Q3_K_M"], "recipe Q4_K_M"),
     (["--output-tensor-type", "Q8_0"], "types "),
     (["--imatrix", imatrix], "importance none"),
@@ -260,6 +266,21 @@ func killedBetweenRenames(_ renamed: Int) throws {
     #expect(result.status == (options[0] == "--part" ? 73 : 65), "\(options): \(result)")
     #expect(result.error.contains(text), "\(options): \(result.error)")
     #expect(try contents(folder).filter { $0.key.hasPrefix(".") } == left, "\(options)")
+  }
+  // A file beside the weights is named.
+  for (name, old, new) in [
+    ("config.json", "2048", "1024"),
+    ("tokenizer_config.json", "{{- bos_token }}", "{{- bos_token}}"),
+  ] {
+    let sound = try Fixtures.bytes("models/llama3/" + name)
+    let text = String(decoding: sound, as: UTF8.self)
+    let changed = text.replacing(old, with: new, maxReplacements: 1)
+    #expect(changed != text)
+    folder.write("model/" + name, changed)
+    let result = Command.run(arguments + ["--resume"])
+    #expect(result.status == 65, "\(name): \(result)")
+    #expect(result.error.contains(": \(name) was changed: it had"), "\(result.error)")
+    folder.write("model/" + name, sound)
   }
   let weights = model + "/model-00002-of-00002.safetensors"
   var times = Array(repeating: timespec(tv_sec: 1_000_000_000, tv_nsec: 0), count: 2)
