@@ -17,6 +17,7 @@ package enum RunDetails {
   ]
   /// Of a longer file only its length is told.
   private static let hashedByteLimit: UInt64 = 64 << 20
+  private static let pieceByteCount: UInt64 = 1 << 20
 
   /// - Parameters:
   ///   - recipe: what was asked for.
@@ -55,9 +56,16 @@ package enum RunDetails {
   private static func hash(_ path: String) -> String? {
     guard let file = try? PositionalFile(path) else { return nil }
     if file.byteCount > hashedByteLimit { return "\(file.byteCount)" }
-    return (try? file.read(at: 0, count: Int(file.byteCount))).map {
-      String(XXH3.hash64($0), radix: 16)
+    // Of pieces, so that a tokenizer's 20 MB are never in memory together.
+    var hashes: [UInt8] = []
+    var offset: UInt64 = 0
+    while offset < file.byteCount {
+      let count = min(file.byteCount - offset, pieceByteCount)
+      guard let piece = try? file.read(at: offset, count: Int(count)) else { return nil }
+      hashes.append(littleEndian: XXH3.hash64(piece))
+      offset += count
     }
+    return String(XXH3.hash64(hashes), radix: 16)
   }
 
   /// Options and files in which two runs differ, for people.

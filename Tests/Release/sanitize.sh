@@ -22,6 +22,7 @@ for sanitizer in "${@:-address thread undefined}"; do
       flags+=(-Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined)
     else
       flags+=(--sanitize "$name")
+      if [ "$name" = thread ]; then flags+=(-Xswiftc -DTHREAD_SANITIZER); fi
     fi
     # A finding ends the process, and the tests with it; undefined behaviour does by a trap.
     export ASAN_OPTIONS=abort_on_error=1:detect_leaks=0:allocator_may_return_null=1

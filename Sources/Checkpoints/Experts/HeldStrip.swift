@@ -1,5 +1,4 @@
 import ByteIO
-import Synchronization
 import Tensors
 
 /// Neighbouring columns of a matrix as it lies in a file, in memory.
@@ -26,7 +25,7 @@ final class HeldStrip: Sendable {
   private let blocks: [Block]
   private let rowsPerBlock: Int
 
-  private final class Block: Sendable { let isFilled = Mutex(false) }
+  private final class Block: Sendable { let isFilled = Guarded(false) }
   /// Enough for many threads to fill a strip together.
   private static let blockLimit = 64
 

@@ -39,8 +39,8 @@ final class OutputStage: @unchecked Sendable {
   private let targetLogits: UnsafeMutableBufferPointer<Float>
   private let lookups: [Lookup]
   private let lookupLogits: UnsafeMutableBufferPointer<Float>
-  private let merged: Mutex<Merged>
-  private struct Merged {
+  private let merged: Guarded<Merged>
+  private struct Merged: Sendable {
     var pairs: [LogitPair]
     var favourites: LogitSelection?
     var sample: LogitSelection?
@@ -108,7 +108,7 @@ final class OutputStage: @unchecked Sendable {
     lookupLogits = .allocate(capacity: max(1, lookups.count))
     lookupLogits.initialize(repeating: .nan)
     let selections = Self.selections(extra, positionCount: targets.count)
-    merged = Mutex(
+    merged = Guarded(
       Merged(
         pairs: Array(repeating: .empty, count: targets.count), favourites: selections?.favourites,
         sample: selections?.sample))

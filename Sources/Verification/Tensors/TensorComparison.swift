@@ -150,11 +150,11 @@ package struct TensorComparison: Sendable {
     private let chunks: [ComparisonChunk]
     private let next = Atomic(0)
     private let bytes = Atomic<UInt64>(0)
-    private let totals: Mutex<[ComparisonSums]>
+    private let totals: Guarded<[ComparisonSums]>
 
     init(chunks: [ComparisonChunk], pairCount: Int) {
       self.chunks = chunks
-      totals = Mutex(Array(repeating: ComparisonSums(), count: pairCount))
+      totals = Guarded(Array(repeating: ComparisonSums(), count: pairCount))
     }
 
     func nextChunk() -> ComparisonChunk? {

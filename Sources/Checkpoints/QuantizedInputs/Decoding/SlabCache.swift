@@ -1,4 +1,4 @@
-import Synchronization
+import ByteIO
 
 /// Decoded slabs of transposed weights, as many as a byte limit allows.
 ///
@@ -14,17 +14,17 @@ final class SlabCache: Sendable {
 
   /// One slab, decoded on first use.
   final class Slab: Sendable {
-    let bytes: Mutex<[UInt8]> = Mutex([])
+    let bytes = Guarded<[UInt8]>([])
   }
 
-  private struct State {
+  private struct State: Sendable {
     var slabs: [Key: (slab: Slab, byteCount: Int, lastUse: UInt64)] = [:]
     var byteCount = 0
     var clock: UInt64 = 0
   }
 
   private let limit: Int
-  private let state = Mutex(State())
+  private let state = Guarded(State())
 
   init(byteLimit: Int) { limit = byteLimit }
 
