@@ -35,7 +35,12 @@ def measure(command):
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         raise SystemExit(f"{command} ended with {child.returncode}")
-    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime
+
+
+def peak(command):
+    """MiB; what the system says of a child counts this process too, from before the child began."""
+    return json.loads(subprocess.check_output([*command, "--json"]))["peakResidentBytes"] / 2**20
 
 
 def entropy_bytes(plane):
@@ -78,6 +83,10 @@ def main():
         compare(path, options.work, options.rounds)
 
 
+def remove(out):
+    shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
+
+
 def compare(path, work, rounds):
     content = sum(p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file())
     packed, tar, out = work / "a.ingot", work / "a.zst", work / "out"
@@ -102,14 +111,17 @@ def compare(path, work, rounds):
     for _ in range(rounds):
         for name, command in commands.items():
             runs[name].append(measure(command))
-            shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
+            remove(out)
     print(f"\n{path}: {content} bytes, {rounds} rounds")
-    print("| | CPU MB/s | wall MB/s | peak MiB | packed |\n|---|---|---|---|---|")
+    print("| | CPU MB/s | wall MB/s | packed |\n|---|---|---|---|")
     for name, results in runs.items():
-        wall, cpu, peak = (statistics.median(r[i] for r in results) for i in range(3))
+        wall, cpu = (statistics.median(r[i] for r in results) for i in range(2))
         size = {"pack": packed, "zstd -3": tar}.get(name)
         ratio = f"{100 * size.stat().st_size / content:.2f} %" if size else ""
-        print(f"| {name} | {content / cpu / 1e6:.0f} | {content / wall / 1e6:.0f} | {peak:.0f} | {ratio} |")
+        print(f"| {name} | {content / cpu / 1e6:.0f} | {content / wall / 1e6:.0f} | {ratio} |")
+    for name in ("pack", "unpack"):
+        print(f"{name}: peak {peak(commands[name]):.0f} MiB")
+        remove(out)
     report = json.loads(subprocess.check_output([INGOT, "inspect", str(packed), "--json"]))["packing"]
     for share in report["types"]:
         print(f"{share['type']}: {share['contentBytes']} bytes, {100 * share['ratio']:.2f} %")
