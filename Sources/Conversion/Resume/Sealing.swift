@@ -157,8 +157,8 @@ package struct Sealing: Sendable {
     return (paths, first.outputs.reduce(0) { $0 + $1.byteCount })
   }
 
-  /// The first output, where all of them have their names and lengths: what is unfinished is then
-  /// perhaps a part that was run again when all was done.
+  /// The first output, where all of them have their names and lengths: what is unfinished was then
+  /// perhaps begun once more when all was done.
   private static func complete(_ head: JournalHead, _ paths: [String]) -> String? {
     let isThere = zip(paths, head.outputs).allSatisfy { path, output in
       (try? PositionalFile(path))?.byteCount == output.byteCount

@@ -309,6 +309,23 @@ func killedBetweenRenames(_ renamed: Int) throws {
   #expect(folder.list() == ["model"])
 }
 
+/// Whoever begins once more what was finished, and stops, is told that the whole one is still there.
+@Test func finishNamesTheOutputThatIsThere() throws {
+  let folder = TemporaryFolder()
+  let out = folder.file("out.gguf")
+  _ = try Work.whole.converter(in: folder.path).run()
+  let whole = try PositionalFile.readAll(out, limit: 64 << 20)
+  #expect(throws: ConversionCancelled.self) {
+    try run(Work.whole.converter(in: folder.path), until: 1_000_000)
+  }
+  let result = Command.ingot("finish", out)
+  #expect(result.status == 65, "\(result)")
+  #expect(result.error.contains("\(out) itself is there"), "\(result.error)")
+  #expect(Command.ingot("finish", out, "--discard").status == 0)
+  #expect(folder.list() == ["out.gguf"])
+  #expect(try PositionalFile.readAll(out, limit: 64 << 20) == whole)
+}
+
 /// Whoever holds an unfinished output alone keeps every other process from it.
 @Test func lockedOutputsAreLeftAlone() throws {
   let folder = TemporaryFolder()
