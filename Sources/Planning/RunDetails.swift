@@ -57,15 +57,15 @@ package enum RunDetails {
     guard let file = try? PositionalFile(path) else { return nil }
     if file.byteCount > hashedByteLimit { return "\(file.byteCount)" }
     // Of pieces, so that a tokenizer's 20 MB are never in memory together.
-    var hashes: [UInt8] = []
+    var hashes: [UInt64] = []
     var offset: UInt64 = 0
     while offset < file.byteCount {
       let count = min(file.byteCount - offset, pieceByteCount)
       guard let piece = try? file.read(at: offset, count: Int(count)) else { return nil }
-      hashes.append(littleEndian: XXH3.hash64(piece))
+      hashes.append(XXH3.hash64(piece).littleEndian)
       offset += count
     }
-    return String(XXH3.hash64(hashes), radix: 16)
+    return String(hashes.withUnsafeBytes { XXH3.hash64($0) }, radix: 16)
   }
 
   /// Options and files in which two runs differ, for people.
