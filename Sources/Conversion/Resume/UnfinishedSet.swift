@@ -63,7 +63,8 @@ extension JournalHead {
   func command(ofShare number: Int) -> [String] {
     var command = command
     guard let share else {
-      return command.contains("--resume") ? command : command + ["--resume"]
+      // Empty where no command line began it.
+      return command.isEmpty || command.contains("--resume") ? command : command + ["--resume"]
     }
     for (index, word) in command.enumerated() {
       if word == "--part", command.indices.contains(index + 1) {
