@@ -50,7 +50,7 @@ extension FormatError: CustomStringConvertible {
     if let fileOffset { text += ": byte \(fileOffset)" }
     if !field.isEmpty, field != "file" { text += ": " + printable(field) }
     text += ": " + printable("\(reason)")
-    // It may hold a command line, of which no word may be missing.
+    // It may hold a command line.
     if let advice { text += "; " + printable(advice, limit: 4000) }
     return text
   }

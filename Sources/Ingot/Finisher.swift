@@ -59,7 +59,7 @@ public struct Finisher: Sendable {
         file: partial, field: "journal",
         reason: .missing("the journal, without which nothing tells what of it was written"),
         advice:
-          "'ingot finish --discard \(printable(output))' removes it, so that it can begin anew")
+          "'ingot finish --discard \(shellWord(output))' removes it, so that it can begin anew")
     }
     guard let archive = try finishedArchive() else {
       throw FormatError(
@@ -100,7 +100,8 @@ public struct Finisher: Sendable {
       do {
         return try GGUFFile(path)
       } catch {
-        if error.reason != .fileNotFound { failure = failure ?? error }
+        // A missing part of a split is another file.
+        if error.reason != .fileNotFound || error.file != path { failure = failure ?? error }
       }
     }
     if let failure { throw failure }
@@ -175,7 +176,7 @@ extension UnfinishedParts {
     if parts.isEmpty { return ["\(name): its parts do not cover it: discard them and begin anew"] }
     let there = existing.map {
       " (\(printable($0)) itself is there; if it is what you want, "
-        + "'ingot finish --discard \(name)' removes only what is unfinished)"
+        + "'ingot finish --discard \(shellWord(output))' removes only what is unfinished)"
     }
     return parts.map { part in
       let what =

@@ -8,16 +8,19 @@ import ByteIO
 ///
 /// Source: formats/journal.md
 package enum RunDetails {
-  /// Files of a checkpoint that what is written may depend on.
+  /// Files of a checkpoint, besides weights, that what is written may depend on.
   private static let fileNames = [
     "config.json", "params.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "chat_template.json", "chat_template.jinja", "preprocessor_config.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json",
+    "chat_template.jinja", "preprocessor_config.json", "processor_config.json",
     "quantize_config.json", "quant_config.json", "hf_quant_config.json", "README.md",
   ]
   /// Of a longer file only its length is told.
   private static let hashedByteLimit: UInt64 = 64 << 20
   private static let pieceByteCount: UInt64 = 1 << 20
+  private static let optionLimit = 1000
+  private static let fileLimit = 100
+  private static let optionLengthLimit = 400
 
   /// - Parameters:
   ///   - recipe: what was asked for.
@@ -34,23 +37,45 @@ package enum RunDetails {
       lines.append(recipe.title.map { "types \($0)" } ?? "--type \(recipe.type)")
     }
     if recipe.isPure { lines.append("--pure") }
-    lines += ((try? Provenance.options(of: recipe)) ?? []).map { "--\($0)" }
+    lines += options(recipe)
     if !recipe.hasProvenance { lines.append("--no-provenance") }
     if let projector {
-      lines.append("--mmproj" + (projector.type.map { " as \($0)" } ?? ""))
+      lines.append("--mmproj")
+      if let type = projector.type { lines.append("--mmproj-type \(type)") }
       if projector.correctsNorms { lines.append("--mmproj-correct-norms") }
     }
-    for (option, path) in [("--imatrix", recipe.importanceFile), ("--recipe", recipe.typesFile)] {
+    // What a command line names is as long as that, but not what is read back in a journal.
+    lines = lines.prefix(optionLimit).map { String($0.prefix(optionLengthLimit)) }
+    let given =
+      [("--imatrix", recipe.importanceFile), ("--recipe", recipe.typesFile)]
+      + recipe.tensorTypeFiles.map { ("--tensor-type-file", $0) }
+      + [("--chat-template", recipe.chatTemplateFile)]
+    for (option, path) in given {
       if let path, let hash = hash(path) { lines.append("file \(option) \(hash)") }
     }
     guard let folder = files.folder else { return lines }
     let known = Set(weights.map { OutputFile.name(of: $0) })
-    for name in fileNames where !known.contains(name) {
+    let templates = "additional_chat_templates"
+    let templateNames =
+      (try? DirectoryListing.names(in: DirectoryListing.join(folder, templates))) ?? []
+    let names = fileNames + templateNames.sorted().prefix(fileLimit).map { "\(templates)/\($0)" }
+    for name in names where !known.contains(name) {
       if let hash = hash(DirectoryListing.join(folder, name)) {
         lines.append("file \(name) \(hash)")
       }
     }
     return lines
+  }
+
+  /// As they are typed, without the files that they name.
+  private static func options(_ recipe: Recipe) -> [String] {
+    var rest = recipe
+    rest.tensorTypes = []
+    rest.tensorTypeFiles = []
+    rest.chatTemplateFile = nil
+    return recipe.tensorTypes.map {
+      (recipe.keptTypes.contains($0) ? "--keep " : "--tensor-type ") + $0
+    } + ((try? Provenance.options(of: rest)) ?? []).map { "--\($0)" }
   }
 
   private static func hash(_ path: String) -> String? {

@@ -51,7 +51,7 @@ private func contents(_ folder: String, _ prefix: String = "") throws -> [String
   let all = #expect(throws: FormatError.self) { _ = try unpack(damaged, to: nil) }
   for error in [content, all] {
     #expect(error?.file == damaged && error?.fileOffset != nil)
-    #expect(error?.field.contains(" of damaged.ingot/b.bin") == true, "\(error?.field ?? "")")
+    #expect(error?.field.hasSuffix(" of damaged.ingot/b.bin") == true, "\(error?.field ?? "")")
   }
   #expect(throws: Never.self) { _ = try PositionalFile.readAll(damaged + "/a.bin", limit: 1 << 20) }
 }

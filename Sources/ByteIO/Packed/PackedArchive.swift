@@ -189,19 +189,19 @@ package final class PackedArchive: FramedContent {
   private func error(_ frame: Frame, _ fault: FrameDecoder.Fault) -> FormatError {
     FormatError(
       file: file.path, fileOffset: frame.place.lowerBound + UInt64(fault.offset),
-      field: "\(fieldName(frame.index)).\(fault.field)", reason: fault.reason,
+      field: fieldName(frame.index, ".\(fault.field)"), reason: fault.reason,
       advice: PackedTrailer.advice)
   }
 
   /// A frame for errors, in a packed folder with the file whose content it holds: that one is
   /// damaged, and not the others.
-  private func fieldName(_ frame: Int) -> String {
-    guard directory.kind == .folder else { return "frame[\(frame)]" }
+  private func fieldName(_ frame: Int, _ part: String = "") -> String {
+    guard directory.kind == .folder else { return "frame[\(frame)]\(part)" }
     let content = directory.region(ofFrame: frame).content(of: frame)
     let entry = directory.entries[directory.indexOfEntry(holding: content.lowerBound)]
     let name = "\(OutputFile.name(of: file.path))/\(entry.name.string)"
     let start = content.lowerBound - entry.contentStart
     let end = content.upperBound - entry.contentStart
-    return "frame[\(frame)], bytes \(start) to \(end) of \(name)"
+    return "frame[\(frame)]\(part), bytes \(start) to \(end) of \(name)"
   }
 }

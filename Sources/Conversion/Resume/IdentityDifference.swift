@@ -8,8 +8,14 @@ extension JournalHead.Identity {
     guard let line = ConversionIdentity.difference(known.run, wanted.run) else { return nil }
     // Of another version, options and files may have the same names and other meanings.
     guard known.run.first == wanted.run.first else { return line }
-    var causes = RunDetails.differences(known.details, wanted.details)
-    if causes.isEmpty { causes = dates(known.local, wanted.local) }
+    let causes =
+      switch zip(known.run, wanted.run).first(where: { $0 != $1 })?.1 {
+      // Weights are no small files; and any copy of an input may have another date.
+      case let line? where line.hasPrefix("input ") || line.hasPrefix("weights samples "):
+        dates(known.local, wanted.local)
+      case let line? where line == "all at once" || line.hasPrefix("in "): [String]()
+      default: RunDetails.differences(known.details, wanted.details)
+      }
     let shown = causes.prefix(causeLimit).joined(separator: ", ")
     let rest = causes.count > causeLimit ? " and \(causes.count - causeLimit) more" : ""
     return causes.isEmpty ? line : "\(shown)\(rest): \(line)"

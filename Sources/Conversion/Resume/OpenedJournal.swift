@@ -54,10 +54,14 @@ struct OpenedJournal {
       return
     }
     if let difference = JournalHead.Identity.difference(found.head.identity, head.identity) {
-      throw Self.advise(
+      var error = Self.advise(
         FormatError(
           file: path, field: "journal.run",
           reason: .inconsistent("is of another conversion: \(difference)")), base, start)
+      if start != .resume {
+        error.advice = UnfinishedSet.agreementAdvice(base, found.head.identity, head.identity)
+      }
+      throw error
     }
     if let difference = ConversionIdentity.difference(
       found.head.identity.local, head.identity.local)
@@ -81,7 +85,7 @@ struct OpenedJournal {
   {
     var error = error
     error.advice =
-      start == .resume ? "leave out --resume to begin anew" : UnfinishedSet.agreementAdvice(base)
+      start == .resume ? "leave out --resume to begin anew" : UnfinishedSet.discardAdvice(base)
     return error
   }
 
@@ -117,16 +121,18 @@ extension PartialOutputs {
   /// Refuses to touch what another conversion to the same output has unfinished.
   static func checkOthers(of base: String, _ head: JournalHead) throws {
     for (path, share) in try PartialNames.journals(of: base) where share != head.share {
-      let advice =
+      // Reads all journals.
+      func advice() -> String {
         UnfinishedSet(of: base)?.advice
-        ?? (share == nil ? "the command that began it goes on with --resume; " : "")
-        + "'ingot finish --discard \(shellWord(base))' removes it"
+          ?? (share == nil ? "the command that began it goes on with --resume; " : "")
+          + UnfinishedSet.discardAdvice(base)
+      }
       guard head.share != nil, share != nil else {
         throw OutputError(
           path: base, step: .create,
           reason: share == nil
             ? "an unfinished conversion without --part is there"
-            : "an unfinished conversion in parts is there", advice: advice)
+            : "an unfinished conversion in parts is there", advice: advice())
       }
       let other: JournalHead
       do {
@@ -136,7 +142,7 @@ extension PartialOutputs {
         // A part that is just being begun looks at this one's journal in its turn.
         case .truncated, .malformed, .fileNotFound: continue
         default:
-          error.advice = advice
+          error.advice = advice()
           throw error
         }
       }
@@ -144,12 +150,12 @@ extension PartialOutputs {
         throw FormatError(
           file: path, field: "journal.run",
           reason: .inconsistent("is of another conversion: \(difference)"),
-          advice: UnfinishedSet.agreementAdvice(base))
+          advice: UnfinishedSet.agreementAdvice(base, other.identity, head.identity))
       }
       guard other.hasOutputs(of: head) else {
         throw FormatError(
           file: path, field: "journal.outputs",
-          reason: .inconsistent("is of another conversion: it has other outputs"), advice: advice)
+          reason: .inconsistent("is of another conversion: it has other outputs"), advice: advice())
       }
     }
   }

@@ -83,7 +83,7 @@ package struct Sealing: Sendable {
         file: journal.file.path, field: "journal.run",
         reason: .inconsistent(
           "is of another conversion than part \(first.share?.number ?? 1): \(what)"),
-        advice: UnfinishedSet.agreementAdvice(base))
+        advice: UnfinishedSet.agreementAdvice(base, first.identity, journal.head.identity))
     }
     let head = journal.head
     // Dates, which `local` holds, are not compared: every machine may have a copy of the input with

@@ -8,5 +8,19 @@ package func shellWord(_ word: String) -> String {
     default: "/._-+=:,@%".utf8.contains(byte)
     }
   }
-  return plain && !word.isEmpty ? word : "'" + word.replacing("'", with: "'\\''") + "'"
+  return plain && !word.isEmpty ? word : "'" + quoted(word) + "'"
+}
+
+/// Scalar by scalar: with a combining mark behind it a quote is another character, and ends the word
+/// all the same.
+private func quoted(_ word: String) -> String {
+  var text = String.UnicodeScalarView()
+  for scalar in word.unicodeScalars {
+    if scalar == "'" {
+      text.append(contentsOf: "'\\''".unicodeScalars)
+    } else {
+      text.append(scalar)
+    }
+  }
+  return String(text)
 }

@@ -38,22 +38,34 @@ struct UnfinishedSet {
   /// What to do about it, for who wants to write the same output otherwise.
   var advice: String {
     let name = shellWord(base)
-    let end = "'ingot finish --discard \(name)' removes what is there"
+    let end = Self.discardAdvice(base)
     guard let first = open.first else {
       return "all its parts are done: 'ingot finish \(name)' checks and seals them; " + end
     }
     let numbers = open.prefix(8).map(String.init).joined(separator: ", ")
     let parts = open.count == 1 ? "part \(first)" : "parts \(numbers)\(open.count > 8 ? ", …" : "")"
+    // Empty where no command line began it.
     let words = command.map(shellWord).joined(separator: " ")
-    return "\(parts) of \(shareCount) \(open.count == 1 ? "is" : "are") not done: run \(words)"
-      + (open.count == 1 ? "" : " and so on") + ", and when all are, 'ingot finish \(name)'; " + end
+    let run = words.isEmpty ? "" : ": run \(words)" + (open.count == 1 ? "" : " and so on")
+    return
+      "\(parts) of \(shareCount) \(open.count == 1 ? "is" : "are") not done, or still being written"
+      + "\(run), and when all are done, 'ingot finish \(name)'; " + end
   }
 
-  /// What to do where parts were written with different options.
-  static func agreementAdvice(_ base: String) -> String {
-    "every part takes the same input and the same options: to have types chosen once for all, run "
+  /// What to do where parts were written otherwise.
+  static func agreementAdvice(
+    _ base: String, _ known: JournalHead.Identity, _ wanted: JournalHead.Identity
+  ) -> String {
+    // No option makes another version the same one.
+    guard known.run.first == wanted.run.first else { return discardAdvice(base) }
+    return
+      "every part takes the same input and the same options: to have types chosen once for all, run "
       + "'ingot plan … -o recipe.json' and give every part --recipe recipe.json; "
-      + "'ingot finish --discard \(shellWord(base))' removes what is there"
+      + discardAdvice(base)
+  }
+
+  static func discardAdvice(_ base: String) -> String {
+    "'ingot finish --discard \(shellWord(base))' removes what is there"
   }
 }
 

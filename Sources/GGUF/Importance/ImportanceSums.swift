@@ -79,8 +79,8 @@ package struct ImportanceSums: Sendable {
   static let advice =
     "give a file that 'ingot calibrate' or llama-imatrix wrote: GGUF, or llama-imatrix's older .dat"
 
-  /// The older form has no mark at its beginning, so that any file looks like a damaged one: what
-  /// is a text, or has less room than its first number asks for, is told for what it is.
+  /// The older form has no mark at its beginning, so that any file looks like a damaged one: a text
+  /// is told for what it is.
   private static func explain(_ error: FormatError, start: [UInt8]) -> FormatError {
     var error = error
     switch error.reason {

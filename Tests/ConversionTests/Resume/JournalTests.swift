@@ -321,11 +321,31 @@ private func journal() throws -> [UInt8] {
     (["file a 1", "--type A"], ["--type A"], "a is no longer there"),
     (["--type A"], ["file a 1", "--type A"], "a was not there"),
     (["file --imatrix 1"], ["file --imatrix 2"], "--imatrix has another file"),
-    // Nothing else is known, and so are only dates.
-    (["--type A"], ["--type A"], "input w has another date"),
   ]
   for (old, new, text) in cases { #expect(difference(old, new) == text + end) }
+  // Nothing is known of it.
+  #expect(difference(["--type A"], ["--type A"]) == "it had 'types a', this one has 'types b'")
+  // An input's date tells of weights, not of types; parts may be of copies with other dates.
+  for (run, text) in [
+    ("input w of 3 bytes", "input w has another date: "),
+    ("weights samples 1", "input w has another date: "),
+    ("in 4 parts", ""),
+  ] {
+    #expect(
+      difference(["file README.md 1"], ["file README.md 2"], run: run)
+        == text + "it had 'types a', this one has '\(run)'")
+  }
   let many = difference(["--x"], (1...6).map { "file \($0) 1" }) ?? ""
   #expect(
     many.hasPrefix("1 was not there, 2 was not there, ") && many.contains(" and 3 more: it had"))
+}
+
+/// Whatever is in a name, a shell takes the word for that name and nothing else.
+@Test func wordsAreQuotedForAShell() {
+  for word in [
+    "plain-name_1.gguf", "", "a b", "it's", "x'\u{300}; exit 3 #", "$HOME `x` \\ \"", "é", "-",
+  ] {
+    let result = Command.run(["/bin/sh", "-c", "printf %s " + shellWord(word)])
+    #expect(result.status == 0 && Array(result.output.utf8) == Array(word.utf8), "\(word)")
+  }
 }

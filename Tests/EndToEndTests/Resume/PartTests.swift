@@ -141,8 +141,8 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   #expect(other.error.contains("give every part --recipe recipe.json"), "\(other)")
   // Nobody completes a set of which a part is missing.
   let whole = ingot(common)
-  #expect(whole.error.contains("part 2 of 2 is not done: run "), "\(whole)")
-  #expect(whole.error.contains("--part 2/2, and when all are, 'ingot finish "), "\(whole)")
+  #expect(whole.error.contains("part 2 of 2 is not done, or still being written: run "), "\(whole)")
+  #expect(whole.error.contains("--part 2/2, and when all are done, 'ingot finish "), "\(whole)")
   #expect(!whole.error.contains("completes"), "\(whole)")
   #expect(ingot(common + ["--part", "2/2"]).status == 0)
   let complete = ingot(common)
@@ -175,6 +175,13 @@ func partsEqualTheWhole(_ count: Int, _ isSplit: Bool) throws {
   #expect(none.status == 66 && none.error.contains("no such file"), "\(none)")
   let text = ingot(["finish", folder.write("text.gguf", "this is no archive")])
   #expect(text.status == 65 && text.error.contains("not a GGUF file"), "\(text)")
+  // A split that lacks a file.
+  let split = TemporaryFolder()
+  #expect(ingot(arguments(split, split: true)).status == 0)
+  let lost = split.file(try #require(split.list().last))
+  unlink(lost)
+  let incomplete = ingot(["finish", split.file("out.gguf")])
+  #expect(incomplete.status == 66 && incomplete.error.contains(lost), "\(incomplete)")
 }
 
 /// A finish that was killed between renames is finished by the next one.
