@@ -97,7 +97,8 @@ private func expectSuccess(_ arguments: String...) {
   #expect(onto.status == 64, "\(onto.error)")
 }
 
-@Test func packingKeepsToItsMemory() throws {
+@Test(.disabled(if: Command.isWatched, "a sanitizer takes more memory than the limit"))
+func packingKeepsToItsMemory() throws {
   let folder = TemporaryFolder()
   var generator = SplitMix64(seed: 9)
   let input = folder.write(
@@ -124,7 +125,8 @@ private func expectSuccess(_ arguments: String...) {
   }
 }
 
-@Test func levelsThatDoNotFitAreTold() throws {
+@Test(.disabled(if: Command.isWatched, "a sanitizer takes more memory than the limit"))
+func levelsThatDoNotFitAreTold() throws {
   let folder = TemporaryFolder()
   let input = folder.write("file", [UInt8](repeating: 1, count: 2 << 20))
   let result = Command.ingot(

@@ -55,7 +55,9 @@ private func fitter(
     var recipe = Recipe()
     recipe.type = name
     recipe.importanceFile = imatrix
-    let plan = try Converter(checkpoint: llama3, output: "planned.gguf", recipe: recipe).plan
+    let plan = try Converter(
+      checkpoint: llama3, output: "planned.gguf", recipe: recipe, memoryLimit: testMemoryLimit
+    ).plan
     #expect(mix.byteCount == plan.totalByteCount && mix.bitsPerWeight == plan.bitsPerWeight)
   }
   for mix in curve.mixes {
@@ -66,7 +68,9 @@ private func fitter(
   let fitted = try fitter(target: .bitsPerWeight(4), measurements: file).run()
   #expect(budget.name == "4.0 bits per weight")
   #expect(budget.expectedDivergence == fitted.fit.expectedDivergence)
-  let plan = try Converter(checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe).plan
+  let plan = try Converter(
+    checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe, memoryLimit: testMemoryLimit
+  ).plan
   #expect(budget.byteCount.distance(to: plan.totalByteCount).magnitude < 256)
 }
 
@@ -119,7 +123,9 @@ private func expectEqual(
       experts: experts, measurements: measurements
     ).run()
     let path = folder.file("out.gguf")
-    _ = try Converter(checkpoint: checkpoint, output: path, recipe: fitted.recipe).run()
+    _ = try Converter(
+      checkpoint: checkpoint, output: path, recipe: fitted.recipe, memoryLimit: testMemoryLimit
+    ).run()
     var options = VerificationOptions(reference: checkpoint, candidate: path)
     options.text = text.path
     options.contextLength = text.context
@@ -229,7 +235,8 @@ extension Estimate {
   try bare.take(file: path)
   let archive = folder.file("out.gguf")
   bare.importanceFile = imatrix
-  let plan = try Converter(checkpoint: llama3, output: archive, recipe: bare)
+  let plan = try Converter(
+    checkpoint: llama3, output: archive, recipe: bare, memoryLimit: testMemoryLimit)
   #expect(!plan.plan.notes.contains { $0.contains("importance matrix") })
   _ = try plan.run()
   // The archive is the same recipe.
@@ -242,7 +249,9 @@ extension Estimate {
   #expect(fitted.recipe.types.allSatisfy { reused.types[$0.key] == $0.value })
   reused.importanceFile = nil
   reused.types = reused.types.mapValues { $0.name.hasPrefix("IQ") ? .q4_K : $0 }
-  let notes = try Converter(checkpoint: llama3, output: archive, recipe: reused).plan.notes
+  let notes = try Converter(
+    checkpoint: llama3, output: archive, recipe: reused, memoryLimit: testMemoryLimit
+  ).plan.notes
   #expect(notes.contains { $0.contains("without --imatrix") }, "\(notes)")
   // Measurements, too.
   let measurements = try #require(

@@ -38,7 +38,9 @@ func archiveHasTheSize(_ target: UInt64) throws {
 
 @Test func bitsPerWeightAreKept() throws {
   let fitted = try fit(.bitsPerWeight(3.75))
-  let plan = try Converter(checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe).plan
+  let plan = try Converter(
+    checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe, memoryLimit: testMemoryLimit
+  ).plan
   #expect(plan.bitsPerWeight <= 3.75 && plan.bitsPerWeight > 3.746)
 }
 
@@ -65,7 +67,9 @@ func archiveHasTheSize(_ target: UInt64) throws {
     recipe.tensorTypes = ["ffn_down=Q6_K"]
     recipe.outputTensorType = "Q8_0"
   }
-  let plan = try Converter(checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe).plan
+  let plan = try Converter(
+    checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe, memoryLimit: testMemoryLimit
+  ).plan
   for tensor in plan.tensors {
     if tensor.name.string.contains("ffn_down") { #expect(tensor.type == .q6_K) }
     if tensor.name == "output.weight" { #expect(tensor.type == .q8_0) }
@@ -173,7 +177,9 @@ private func device(_ megabytes: Int, _ count: Int = 1, context: Int = 1024) thr
     // What padding may take was kept free.
     #expect(megabytes << 20 - totals[0] < 64 << 10)
   }
-  let plan = try Converter(checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe).plan
+  let plan = try Converter(
+    checkpoint: llama3, output: "x.gguf", recipe: fitted.recipe, memoryLimit: testMemoryLimit
+  ).plan
   let metadata = try #require(plan.outputs.first)
   #expect(metadata.byteCount > 0)
 }

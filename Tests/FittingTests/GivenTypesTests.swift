@@ -222,7 +222,9 @@ func mixesStayWhereExpertsAreGiven(_ text: (context: Int, chunks: Int)?) throws 
   // The title makes the header longer, by no more than this.
   let fitted = try fitter(.byteCount(point.byteCount + 32), text: (64, 2), keep).run()
   #expect(fitted.recipe.expectedDivergence != nil)
-  let plan = try Converter(checkpoint: llama3, output: "planned.gguf", recipe: fitted.recipe).plan
+  let plan = try Converter(
+    checkpoint: llama3, output: "planned.gguf", recipe: fitted.recipe, memoryLimit: testMemoryLimit
+  ).plan
   #expect(plan.totalByteCount == fitted.fit.byteCount)
   // Mostly the same types: those of a few more bytes.
   let difference = Int(plan.totalByteCount) - Int(point.byteCount)

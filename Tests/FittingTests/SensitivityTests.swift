@@ -19,7 +19,9 @@ private func divergence(
   recipe.type = "BF16"
   recipe.importanceFile = importance
   let path = folder + "/candidate.gguf"
-  let base = try Converter(checkpoint: checkpoint, output: path, recipe: recipe).plan
+  let base = try Converter(
+    checkpoint: checkpoint, output: path, recipe: recipe, memoryLimit: testMemoryLimit
+  ).plan
   recipe.type = "Q8_0"
   for index in base.tensors.indices where base.tensors[index].isFree {
     recipe.types[base.tensors[index].name] = .bf16

@@ -68,7 +68,9 @@ private func chosenArchive(
   let fitted = try Fitter(
     checkpoint: checkpoint, output: path, recipe: recipe, options, threadCount: 2
   ).run()
-  _ = try Converter(checkpoint: checkpoint, output: path, recipe: fitted.recipe).run()
+  _ = try Converter(
+    checkpoint: checkpoint, output: path, recipe: fitted.recipe, memoryLimit: testMemoryLimit
+  ).run()
   return path
 }
 
