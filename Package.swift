@@ -208,7 +208,9 @@ let package = Package(
       dependencies: ["Packing", "Checkpoints", "GGUF", "Tensors", "ByteIO", "TestSupport"]),
     .testTarget(
       name: "ReferenceModelTests",
-      dependencies: ["ReferenceModel", "Ingot", "GGUF", "Quantizers", "StrictJSON", "TestSupport"]),
+      dependencies: [
+        "ReferenceModel", "Ingot", "GGUF", "Quantizers", "StrictJSON", "ByteIO", "TestSupport",
+      ]),
     .testTarget(
       name: "VerificationTests",
       dependencies: [

@@ -1,6 +1,6 @@
+import ByteIO
 import Quantizers
 import ReferenceModel
-import Synchronization
 import Tensors
 import TestSupport
 import Testing
@@ -132,7 +132,7 @@ import Threads
 
     // Three workers at once, parts that are no whole tiles.
     let width = 300
-    let parts = Mutex<[Int: [Float]]>([:])
+    let parts = Guarded<[Int: [Float]]>([:])
     WorkerThreads.run(count: 3) { worker in
       for part in stride(from: worker, to: (vocabulary + width - 1) / width, by: 3) {
         let rows = part * width..<min(vocabulary, (part + 1) * width)

@@ -1,7 +1,6 @@
 import ByteIO
 import Checkpoints
 import StrictJSON
-import Synchronization
 import Tensors
 import TestSupport
 import Testing
@@ -9,7 +8,7 @@ import Testing
 /// A source that counts what is read of each tensor.
 private struct CountingSource: TensorSource {
   private final class Counts: Sendable {
-    let bytes = Mutex<[ExactString: Int]>([:])
+    let bytes = Guarded<[ExactString: Int]>([:])
   }
 
   private let source: MemorySource
