@@ -41,19 +41,37 @@ package final class OutputFolder: Sendable {
     let folder: FilePath = parent.isEmpty ? "." : parent
     let prefix = ".\(name).ingot-"
     Self.removeLeftovers(in: folder, prefix: prefix)
-    // The process's number tells the next run whether this one still lives.
-    let temporary = folder.appending(
-      "\(prefix)\(getpid())-\(String(UInt64.random(in: 0...UInt64.max), radix: 36)).partial")
-    guard mkdir(temporary.string, 0o777) == 0 else {
-      let code = Errno(rawValue: errno)
+    do throws(Errno) {
+      (temporaryPath, lock) = try Self.create(in: folder, prefix: prefix)
+    } catch {
       throw OutputError(
         path: path, step: .create,
-        reason: code == .noSuchFileOrDirectory
-          ? "there is no folder \(printable(folder.string))" : code.description)
+        reason: error == .noSuchFileOrDirectory
+          ? "there is no folder \(printable(folder.string))" : error.description)
     }
-    temporaryPath = temporary.string
-    lock = try? FileDescriptor.open(temporary, .readOnly, options: .closeOnExec)
-    if let lock { _ = flock(lock.rawValue, LOCK_SH | LOCK_NB) }
+  }
+
+  /// Makes a locked folder of a new name; without a lock where the file system has none.
+  private static func create(in folder: FilePath, prefix: String) throws(Errno)
+    -> (path: String, lock: FileDescriptor?)
+  {
+    for _ in 0..<16 {
+      let suffix = String(UInt64.random(in: 0...UInt64.max), radix: 36)
+      let path = folder.appending("\(prefix)\(suffix).partial")
+      guard mkdir(path.string, 0o777) == 0 else {
+        if errno == EEXIST { continue }
+        throw Errno(rawValue: errno)
+      }
+      guard let lock = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) else {
+        return (path.string, nil)
+      }
+      // Another run may have taken the folder for a leftover before it was locked.
+      let isTaken = flock(lock.rawValue, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+      var status = stat()
+      if !isTaken, lstat(path.string, &status) == 0 { return (path.string, lock) }
+      try? lock.close()
+    }
+    throw .fileExists
   }
 
   deinit {
@@ -136,14 +154,10 @@ package final class OutputFolder: Sendable {
     (try? DirectoryListing.names(in: folder)) ?? []
   }
 
-  /// Folders of runs that are no more.
+  /// Folders of runs that are no more: nobody holds their locks.
   private static func removeLeftovers(in folder: FilePath, prefix: String) {
     for name in names(in: folder.string) where name.hasPrefix(prefix) && name.hasSuffix(".partial")
     {
-      let owner = name.dropFirst(prefix.count).prefix { $0 != "-" }
-      guard let process = pid_t(owner), process != getpid(), kill(process, 0) != 0, errno == ESRCH
-      else { continue }
-      // The number may be another machine's; its lock tells.
       let path = folder.appending(name)
       guard let descriptor = try? FileDescriptor.open(path, .readOnly, options: .noFollow) else {
         continue

@@ -33,7 +33,7 @@ final class PackingInput: Sendable {
     packed = try PackedPath(path)?.archive
     var names: [(name: ExactString, path: String?)] = []
     let isFolder = DirectoryListing.isFolder(path)
-    readsPlain = isFolder && DirectoryListing.packedName(of: path) == nil
+    readsPlain = isFolder && packed == nil
     if isFolder {
       var walk = FolderWalk()
       try walk.visit(path, name: "", depth: 0)

@@ -40,10 +40,14 @@ public struct PackingReport: Sendable {
 
   /// Reads the tables of a packed file.
   ///
-  /// - Returns: `nil` for what is not packed. A path into a packed folder is its folder's.
+  /// - Returns: `nil` for what is not packed as a whole, files and folders in a packed folder among it.
   public init?(_ path: String) throws(FormatError) {
     let opened: OpenedPacked
     if let inner = try PackedPath(path) {
+      guard inner.exists else {
+        throw FormatError(file: path, field: "file", reason: .fileNotFound)
+      }
+      guard inner.name == "" else { return nil }
       opened = .archive(inner.archive)
     } else {
       guard !DirectoryListing.isFolder(path), let file = try? PositionalFile(plain: path),

@@ -15,8 +15,21 @@ public struct Unpacker: Sendable {
     self.input = input
     self.threadCount = threadCount
     self.memoryLimit = memoryLimit
+    if let inner = try PackedPath(input), inner.name != "", inner.exists {
+      throw FormatError(
+        file: input, field: "file",
+        reason: .unsupported(found: "a part of a packed folder", allowed: "packed files, whole"),
+        advice: "every other command reads it where it is; 'ingot unpack' restores all of "
+          + printable(inner.container))
+    }
     let file = try PositionalFile(plain: input)
     guard let packed = try OpenedPacked(file) else {
+      if try SeekableZstd.isCutOff(file) {
+        throw FormatError(
+          file: input, fileOffset: file.byteCount, field: "seek table",
+          reason: .missing("the table of frames, without which Zstandard cannot be read in part"),
+          advice: "it may not be copied or downloaded completely; 'zstd -d' restores what is whole")
+      }
       throw FormatError(
         file: input, fileOffset: 0, field: "magic",
         reason: .unsupported(

@@ -53,7 +53,10 @@ package enum RunDetails {
     for (option, path) in given {
       if let path, let hash = hash(path) { lines.append("file \(option) \(hash)") }
     }
+    // Archives hold both.
+    if let path = recipe.importanceFile { lines.append("--imatrix \(path)") }
     guard let folder = files.folder else { return lines }
+    lines.append("folder \(OutputFile.name(of: folder))")
     let known = Set(weights.map { OutputFile.name(of: $0) })
     let templates = "additional_chat_templates"
     let templateNames =

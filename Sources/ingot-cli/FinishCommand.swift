@@ -45,9 +45,11 @@ struct FinishCommand: ParsableCommand {
       if discard, manifest != nil { throw UsageError("--discard leaves nothing for --manifest") }
       if discard {
         let name = printable(output)
+        let wasThere = try finisher.discard()
         Terminal.note(
-          try finisher.discard()
+          wasThere
             ? "removed what was unfinished of \(name)" : "nothing unfinished of \(name) is there")
+        if json { try Terminal.print("{\"discarded\": \(wasThere)}") }
         return
       }
       finisher.threadCount = threads

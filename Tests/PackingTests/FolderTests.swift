@@ -185,12 +185,15 @@ private func contents(_ folder: String, _ prefix: String = "") throws -> [String
   let folder = TemporaryFolder()
   folder.write("in/a", "text")
   _ = try pack(folder.file("in"), to: folder.file("packed"))
-  // No process has this number; the second one is alive.
-  folder.write(".out.ingot-999999999-x.partial/deep/file", "rest")
+  // Whoever makes one holds a lock on it, and as long as that lasts only.
+  folder.write(".out.ingot-x.partial/deep/file", "rest")
   folder.write("kept", "text")
-  folder.link(".out.ingot-999999999-x.partial/link", to: folder.path)
-  let living = ".out.ingot-1-x.partial"
+  folder.link(".out.ingot-x.partial/link", to: folder.path)
+  let living = ".out.ingot-y.partial"
   folder.write(living + "/file", "not mine")
+  let lock = open(folder.file(living), O_RDONLY)
+  #expect(flock(lock, LOCK_SH | LOCK_NB) == 0)
+  defer { close(lock) }
   _ = try unpack(folder.file("packed"), to: folder.file("out"))
   #expect(folder.list() == [living, "in", "kept", "out", "packed"].sorted())
 }

@@ -39,6 +39,13 @@ package final class SeekableZstd: FramedContent {
     return integer(end, at: 0, as: UInt32.self) == footerMagic
   }
 
+  /// Whether a file begins with Zstandard and has no seek table.
+  package static func isCutOff(_ file: PositionalFile) throws(FormatError) -> Bool {
+    guard file.byteCount >= 4 else { return false }
+    let start = try file.read(at: 0, count: 4, field: "magic")
+    return mayBegin(integer(start, at: 0, as: UInt32.self)) && !(try isIn(file))
+  }
+
   init(_ file: PositionalFile) throws(FormatError) {
     self.file = file
     let footerOffset = file.byteCount - Self.footerByteCount
