@@ -205,3 +205,42 @@ private func flipped(_ bytes: [UInt8], _ index: Int) -> [UInt8] {
   }
   #expect(folder.list() == ["file"])
 }
+
+/// What lies in a packed folder is told from what does not.
+@Test func namesInPackedFoldersAreFoundOrRefused() throws {
+  let folder = TemporaryFolder()
+  folder.write("in/models/one/config.json", "{}")
+  folder.write("in/models/one/notes", "text")
+  let packed = folder.file("x.ingot")
+  expectSuccess("pack", folder.file("in"), "-o", packed)
+  for (arguments, status, says) in [
+    (["inspect", packed + "/none"], 66, "no such file"),
+    (["inspect", packed + "/none/deeper", "--json"], 66, "no such file"),
+    (["inspect", packed + "/models/one/notes"], 65, "notes"),
+    (
+      ["unpack", packed + "/models/one/notes", "-o", folder.file("out")], 65,
+      "'ingot unpack' restores"
+    ),
+    (["unpack", packed + "/none", "--test"], 66, "no such file"),
+  ] {
+    let result = Command.run([Command.ingot] + arguments)
+    #expect(Int(result.status) == status, "\(arguments): \(result)")
+    #expect(result.error.contains(says) && result.output.isEmpty, "\(arguments): \(result)")
+  }
+  // A folder inside is packed as the same one outside.
+  expectSuccess("pack", packed + "/models/one", "-o", folder.file("inner.ingot"))
+  expectSuccess("pack", folder.file("in/models/one"), "-o", folder.file("outer.ingot"))
+  #expect(try sameBytes(folder.file("inner.ingot"), folder.file("outer.ingot")))
+}
+
+/// A seekable file that lost its end is told as one.
+@Test func seekableFilesThatAreCutOffAreTold() throws {
+  let folder = TemporaryFolder()
+  let packed = folder.file("x.zst")
+  let source = folder.write("x", [UInt8](repeating: 7, count: 100_000))
+  expectSuccess("pack", source, "-o", packed, "--format", "seekable-zstd")
+  let bytes = try PositionalFile(plain: packed)
+  let start = try bytes.read(at: 0, count: Int(bytes.byteCount) - 1)
+  let result = Command.ingot("unpack", folder.write("cut.zst", start), "--test")
+  #expect(result.status == 65 && result.error.contains("seek table"), "\(result)")
+}
