@@ -43,7 +43,8 @@ package final class SeekableZstd: FramedContent {
   package static func isCutOff(_ file: PositionalFile) throws(FormatError) -> Bool {
     guard file.byteCount >= 4 else { return false }
     let start = try file.read(at: 0, count: 4, field: "magic")
-    return mayBegin(integer(start, at: 0, as: UInt32.self)) && !(try isIn(file))
+    guard mayBegin(integer(start, at: 0, as: UInt32.self)) else { return false }
+    return try !isIn(file)
   }
 
   init(_ file: PositionalFile) throws(FormatError) {
